@@ -1,0 +1,80 @@
+"""tamis: find what cannot be trusted in training data and models, take it out, and keep the evidence.
+
+Public names are imported on first use, so ``import tamis`` is fast and pulls in no numerical library.
+
+Examples
+--------
+>>> import tamis
+>>> sorted(tamis.__all__)[:3]
+['DS2', 'DataError', 'Evidence']
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from tamis.errors import DataError, RecipeError, TamisError
+
+if TYPE_CHECKING:
+    from tamis.curate import DS2
+    from tamis.data import Signal, Table, read, write
+    from tamis.evidence import Evidence
+    from tamis.neighbors import NeighborGraph, knn_graph
+    from tamis.noise import TransitionMatrix, estimate_transition
+    from tamis.recipe import Recipe
+    from tamis.report import write_report
+    from tamis.runs import Run
+    from tamis.select import Selection
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "DS2": "tamis.curate",
+    "Evidence": "tamis.evidence",
+    "NeighborGraph": "tamis.neighbors",
+    "Recipe": "tamis.recipe",
+    "Run": "tamis.runs",
+    "Selection": "tamis.select",
+    "Signal": "tamis.data",
+    "Table": "tamis.data",
+    "TransitionMatrix": "tamis.noise",
+    "estimate_transition": "tamis.noise",
+    "knn_graph": "tamis.neighbors",
+    "read": "tamis.data",
+    "write": "tamis.data",
+    "write_report": "tamis.report",
+}
+
+__all__ = [
+    "DS2",
+    "DataError",
+    "Evidence",
+    "NeighborGraph",
+    "Recipe",
+    "RecipeError",
+    "Run",
+    "Selection",
+    "Signal",
+    "Table",
+    "TamisError",
+    "TransitionMatrix",
+    "__version__",
+    "estimate_transition",
+    "knn_graph",
+    "read",
+    "write",
+    "write_report",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tamis' has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

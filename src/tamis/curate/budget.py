@@ -1,0 +1,97 @@
+"""Filling a budget from the best-rated records down; rarity decides inside the last, partly used score."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from tamis.data import Table
+from tamis.select import Selection
+
+
+def canonical_order(table: Table) -> np.ndarray:
+    """Rows by ascending id, so that neither ties nor the last bits of a distance depend on the order of the rows."""
+    return np.argsort(table.ids.to_numpy().astype(str), kind="stable")
+
+
+def rank_records(score: np.ndarray, longtail: np.ndarray, tie: np.ndarray) -> np.ndarray:
+    """Order records best first: by score, then by rarity, then by ``tie`` ascending.
+
+    Parameters
+    ----------
+    score : ndarray of shape (n,), float64
+        Curated score; NaN where a record has none. Those are left out.
+    longtail : ndarray of shape (n,), float64
+    tie : ndarray of shape (n,), int64
+        Position that breaks ties.
+
+    Returns
+    -------
+    ndarray of shape (number of scored records,), int64
+        Row numbers. Taking the first ``budget`` of them fills whole score buckets from the top and picks the rarest
+        of the last, partly used bucket, as in the paper; records inside whole buckets are also ordered by rarity,
+        which changes the order and not the set.
+    """
+    order = np.lexsort((tie, -longtail, -score))
+    return order[~np.isnan(score[order])]
+
+
+def fill_budget(
+    table: Table, *, score: np.ndarray, longtail: np.ndarray, changed: np.ndarray, budget: int, ties: str
+) -> Selection:
+    """Keep the ``budget`` best records and say of each record why it was kept or dropped.
+
+    Parameters
+    ----------
+    table : Table
+        n rows.
+    score : ndarray of shape (n,), float64
+        Curated score, NaN without one; such records stay undecided.
+    longtail : ndarray of shape (n,), float64
+    changed : ndarray of shape (n,), bool
+        Whether the rating was corrected.
+    budget : int
+    ties : {"id", "row"}
+        What breaks ties of score and rarity.
+
+    Returns
+    -------
+    Selection
+    """
+    n = len(table)
+    tie = np.argsort(canonical_order(table)) if ties == "id" else np.arange(n)
+    order = rank_records(score, longtail, tie)
+    rank = np.full(n, -1, dtype=np.int64)
+    rank[order] = np.arange(len(order))
+    cut = score[order[min(budget, len(order)) - 1]]
+    frame = pl.DataFrame(
+        {
+            "unit_id": table.ids,
+            "decision": np.where(rank < budget, "keep", "drop"),
+            "score": score,
+            "rank": rank,
+            "step": ["curate/ds2"] * n,
+            "changed": changed,
+            "longtail": longtail,
+        }
+    )
+    where = (
+        pl.when(pl.col("score") > cut)
+        .then(pl.lit("above the cut"))
+        .when(pl.col("score") < cut)
+        .then(pl.lit("below the cut"))
+        .when(pl.col("decision") == "keep")
+        .then(pl.lit("at the cut, among its rarest"))
+        .otherwise(pl.lit("at the cut, less rare than those kept"))
+    )
+    how = pl.when("changed").then(pl.lit("corrected")).otherwise(pl.lit("rated"))
+    reason = pl.format("{} score {}, {} (rarity {})", how, pl.col("score").round(2), where, pl.col("longtail").round(4))
+    scored = pl.col("rank") >= 0
+    return Selection(
+        frame.with_columns(
+            decision=pl.when(scored).then("decision"),
+            score=pl.when(scored).then("score"),
+            rank=pl.when(scored).then("rank"),
+            reason=pl.when(scored).then(reason).otherwise(pl.lit("no rating: not measured, so not decided")),
+        )
+    )

@@ -1,0 +1,239 @@
+"""The ``curate`` job: a DS2 recipe executed in a run directory, step by step, resumable at every point."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tamis.curate.budget import canonical_order
+from tamis.curate.ds2 import DS2, VERSION
+from tamis.curate.evidence import curation_evidence
+from tamis.curate.findings import curation_frame, findings
+from tamis.curate.ratings import require_measured
+from tamis.data import Signal, Table, read, text_digests, write
+from tamis.engine import Engine
+from tamis.errors import DataError, RecipeError, did_you_mean
+from tamis.models import embed_texts, get_embedder, read_vectors
+from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
+from tamis.neighbors.blocks import GraphBlock
+from tamis.runs import Run, Step, atomic_path, atomic_write_text, digest_file, digest_json
+from tamis.runs.steps import Progress
+
+BLOCK_SIZE = 4096
+READ_OPTIONS = ("format", "id_column", "group")
+"""Recipe parameters that say how the pool is read; all others belong to :class:`DS2`."""
+
+
+def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
+    """Execute a curation recipe and finish the run.
+
+    Parameters
+    ----------
+    run : Run
+        Started run; ``recipe.inputs`` names ``pool`` and perhaps ``ratings`` and ``embeddings``, ``recipe.params``
+        holds the parameters of :class:`DS2`, and ``ratings`` if they are a column.
+    engine : Engine
+        Who embeds and searches.
+    progress : callable, optional
+        Called with (step name, units done, units in all).
+
+    Returns
+    -------
+    dict
+        The summary that ``--json`` prints; the manifest keeps it.
+    """
+    recipe = run.recipe
+    params = {k: v for k, v in recipe.params.items() if k not in (*READ_OPTIONS, "ratings", "truth")}
+    ds2 = DS2(**params, seed=recipe.seed)  # type: ignore[arg-type]
+    ds2.validate()
+    table = _read_pool(run)
+    ds2.validate(n_rows=len(table))
+    signal = _read_ratings(run, table)
+    require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale)
+    truth = _read_truth(run, table)
+
+    vectors, source = _vectors(run, table, ds2, engine, progress)
+    order = canonical_order(table)
+    graph = _graph(run, vectors, order, source, ds2, engine, progress)
+
+    step = run.step(
+        "curate",
+        version=VERSION,
+        params=ds2.get_params(),
+        ratings=_digest_ratings(signal),
+        truth=None if truth is None else digest_json(np.nan_to_num(truth, nan=-1e9).tolist()),
+        graph=source,
+        pool=recipe.identity({r: digest_file(p) for r, p in recipe.inputs.items()})["inputs"]["pool"],
+        read={k: recipe.params.get(k) for k in READ_OPTIONS},
+    )
+    if not step.complete:
+        if ds2.fidelity == "paper":
+            ds2.fit(table, ratings=signal, embeddings=vectors, truth=truth)
+        else:
+            ds2.fit(table, ratings=signal, graph=graph, truth=truth)
+        _write(step.folder / "part-00000.parquet", curation_frame(ds2, table))
+        ds2.selection_.write(step.folder / "selection.parquet")
+        _write(step.folder / "evidence.parquet", curation_evidence(ds2, table).frame)
+        found = findings(ds2, table, signal, embedder=str(source))
+        atomic_write_text(step.folder / "findings.json", json.dumps(found, ensure_ascii=False) + "\n")
+        step.finish()
+    return _publish(run, step, table)
+
+
+def _read_pool(run: Run) -> Table:
+    options = {name: run.recipe.params.get(name) for name in READ_OPTIONS}
+    roles = {"group": str(options["group"])} if options["group"] else None
+    table = read(run.recipe.inputs["pool"], format=options["format"], id_column=options["id_column"], roles=roles)
+    if len(table.rejects):
+        _write(run.folder / "rejects.parquet", table.rejects)
+    return table
+
+
+def _read_ratings(run: Run, table: Table) -> Signal:
+    if "ratings" in run.recipe.inputs:
+        return Signal.read(run.recipe.inputs["ratings"])
+    column = str(run.recipe.params["ratings"])
+    if column not in table.frame.columns:
+        raise DataError(
+            f"The ratings {column!r} are neither a file nor a column of the pool."
+            f"{did_you_mean(column, [c for c in table.frame.columns if c != 'id'])}"
+        )
+    return Signal.from_column(table, column)
+
+
+def _read_truth(run: Run, table: Table) -> np.ndarray | None:
+    column = run.recipe.params.get("truth")
+    if column is None:
+        return None
+    if column not in table.frame.columns:
+        raise RecipeError(f"The pool has no column {column!r}.{did_you_mean(str(column), table.frame.columns)}")
+    values, _ = Signal.from_column(table, str(column)).aligned(table, rater=str(column), criterion="overall")
+    return np.asarray(values, dtype=np.float64)
+
+
+def _digest_ratings(signal: Signal) -> str:
+    frame = signal.frame.sort("unit_id", "rater", "criterion").select(
+        "unit_id", "rater", "criterion", "value", "status"
+    )
+    return digest_json([column.to_list() for column in frame.get_columns()])
+
+
+def _vectors(
+    run: Run, table: Table, ds2: DS2, engine: Engine, progress: Progress | None
+) -> tuple[np.ndarray, dict[str, str]]:
+    """Vectors in row order, and what they came from (the part of later keys that stands for them)."""
+    if "embeddings" in run.recipe.inputs:
+        path = run.recipe.inputs["embeddings"]
+        return read_vectors(path, n_rows=len(table), ids=table.ids.to_list()), {"embeddings": digest_file(path)}
+    embedder, texts = get_embedder(ds2.embedder), table.texts()
+    source = {"embedder": embedder.fingerprint, "texts": digest_json(text_digests(texts))}
+    step = run.step("embed", **source)
+    path = step.folder / "vectors.npy"
+    if not step.complete:
+        vectors = embed_texts(texts, embedder=embedder, engine=engine, progress=progress)
+        _save(path, vectors)
+        step.finish(units=len(texts), embedder=embedder.name)
+    return np.load(path, mmap_mode="r", allow_pickle=False), source
+
+
+@dataclass(frozen=True)
+class _SearchBlock:
+    """Search one block of rows; the matrix is shared between processes through its file."""
+
+    path: str
+    k: int
+
+    def __call__(self, block: tuple[int, int]) -> pl.DataFrame:
+        X = np.load(self.path, mmap_mode="r", allow_pickle=False)
+        found = search_block(X, *block, self.k)
+        return pl.DataFrame({"idx": found.idx, "dist": found.dist})
+
+
+def _graph(
+    run: Run,
+    vectors: np.ndarray,
+    order: np.ndarray,
+    source: dict[str, str],
+    ds2: DS2,
+    engine: Engine,
+    progress: Progress | None,
+) -> NeighborGraph:
+    """Neighbour graph over rows in order of their ids, block by block; returned for rows in table order."""
+    X = unit_rows(vectors[order], copy=False)
+    if ds2.index != "exact":
+        report = None if progress is None else (lambda done, total: progress("neighbors", done, total))
+        return knn_graph(X, k=ds2.graph_neighbors, method=ds2.index, seed=ds2.seed, progress=report).for_rows(order)
+    copies = merge_duplicates(X)
+    X = X[copies.first] if copies.n_merged else X
+    k = min(ds2.graph_neighbors, len(X) - 1)
+    step = run.step("neighbors", k=k, block=BLOCK_SIZE, **source)
+    shared = step.folder / "unit.npy"
+    if not step.complete:
+        _save(shared, X)
+        blocks = query_blocks(len(X), BLOCK_SIZE)
+        sizes = [stop - start for start, stop in blocks]
+        step.map(_SearchBlock(str(shared), k), blocks, engine=engine, sizes=sizes, progress=progress)
+        shared.unlink()
+    idx, dist = assemble(_blocks(step.parts(), k))
+    graph = NeighborGraph(idx=idx, dist=dist, group=copies.group, first=copies.first, method="exact", recall=1.0)
+    return graph.for_rows(order)
+
+
+def _blocks(parts: Any, k: int) -> Sequence[GraphBlock]:
+    blocks, start = [], 0
+    for part in parts:
+        idx, dist = part["idx"].to_numpy().reshape(-1, k), part["dist"].to_numpy().reshape(-1, k)
+        blocks.append(GraphBlock(start, idx, dist))
+        start += part.height
+    return blocks
+
+
+def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
+    """Put the results at the top of the run directory and finish it."""
+    from tamis.select import Selection
+
+    selection = Selection.read(step.folder)
+    selection.write(run.folder / "selection.parquet")
+    _write(run.folder / "evidence.parquet", pl.read_parquet(step.folder / "evidence.parquet"))
+    selected = write(selection.apply(table), run.folder / "selected")
+    found = json.loads((step.folder / "findings.json").read_text(encoding="utf-8"))
+    counts = selection.counts()
+    budget = int(run.recipe.params["budget"])  # type: ignore[arg-type]
+    summary = {
+        "run": str(run.folder),
+        "rows": len(table),
+        "rejected": len(table.rejects),
+        **counts,
+        "budget": budget,
+        "filled": counts["keep"] == budget,
+        "raters": {
+            r["rater"]: {
+                "verdict": r["verdict"],
+                "measured": r["status"].get("ok", 0),
+                "corrected": r["changed"],
+                "warnings": r["warnings"],
+            }
+            for r in found["raters"]
+        },
+        "selected": str(selected),
+        "selection": str(run.folder / "selection.parquet"),
+        "report": str(run.folder / "report.html"),
+    }
+    run.finish("incomplete" if found["unmeasured"] else "complete", summary)
+    return summary
+
+
+def _write(path: Path, frame: pl.DataFrame) -> None:
+    with atomic_path(path) as temporary:
+        frame.write_parquet(temporary, statistics=False)
+
+
+def _save(path: Path, array: np.ndarray) -> None:
+    with atomic_path(path) as temporary:
+        np.save(temporary, array, allow_pickle=False)

@@ -1,0 +1,131 @@
+"""Ratings of a pool as classes, one set a rater."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from tamis.curate.scale import MISSING, RatingScale
+from tamis.data import Signal, Table
+from tamis.errors import DataError, RecipeError, did_you_mean
+from tamis.neighbors import NeighborGraph
+
+
+@dataclass(frozen=True)
+class RaterLabels:
+    """One rater's ratings of the n rows of a pool.
+
+    Attributes
+    ----------
+    rater : str
+    scale : RatingScale
+    values : ndarray of shape (n,), float64
+        As rated; NaN where there is no rating.
+    status : ndarray of shape (n,), str
+        ``ok``, ``missing``, ``refused`` or ``unparsed``.
+    observed : ndarray of shape (n,), int64
+        Class, -1 where there is no rating.
+    """
+
+    rater: str
+    scale: RatingScale
+    values: np.ndarray
+    status: np.ndarray
+    observed: np.ndarray
+
+    def of_groups(self, graph: NeighborGraph) -> np.ndarray:
+        """Class of each distinct record: the lower median over its rated copies, -1 if none is rated.
+
+        Returns
+        -------
+        ndarray of shape (graph.n_unique,), int64
+        """
+        rated = np.flatnonzero(self.observed >= 0)
+        group, observed = graph.group[rated], self.observed[rated]
+        order = np.lexsort((observed, group))
+        members, start, count = np.unique(group[order], return_index=True, return_counts=True)
+        out = np.full(graph.n_unique, MISSING, dtype=np.int64)
+        out[members] = observed[order][start + (count - 1) // 2]
+        return out
+
+    def copies_rated_apart(self, graph: NeighborGraph) -> tuple[int, int]:
+        """Count (records with several rated copies, those of them whose copies got different classes).
+
+        The second number over the first is noise seen directly, free of every assumption of the matrix.
+        """
+        rated = self.observed >= 0
+        low = np.full(graph.n_unique, np.iinfo(np.int64).max)
+        high = np.full(graph.n_unique, -1)
+        np.minimum.at(low, graph.group[rated], self.observed[rated])
+        np.maximum.at(high, graph.group[rated], self.observed[rated])
+        several = np.bincount(graph.group[rated], minlength=graph.n_unique) > 1
+        return int(several.sum()), int((several & (low < high)).sum())
+
+
+def labels_by_rater(
+    table: Table, ratings: str | Signal | np.ndarray, *, criterion: str, rater: str | None, scale: str
+) -> list[RaterLabels]:
+    """Align ratings with the pool and turn them into classes, rater by rater.
+
+    Raises
+    ------
+    DataError
+        If there is no rating, all are equal, or one lies outside the scale.
+    RecipeError
+        If the column, the rater or the criterion does not exist.
+    """
+    if isinstance(ratings, str):
+        signal = Signal.from_column(table, ratings)
+    elif isinstance(ratings, Signal):
+        signal = ratings
+    else:
+        signal = _signal_of_array(table, np.asarray(ratings, dtype=np.float64))
+    names = signal.raters
+    if rater is not None:
+        if rater not in names:
+            raise RecipeError(f"There is no rater {rater!r} in the ratings.{did_you_mean(rater, names)}")
+        names = [rater]
+    aligned = {name: signal.aligned(table, rater=name, criterion=criterion) for name in names}
+    for name, (values, _) in aligned.items():
+        measured = values[~np.isnan(values)]
+        if len(measured) == 0:
+            raise DataError(f"The rater {name!r} has no usable rating of criterion {criterion!r} for this pool.")
+        if measured.min() == measured.max():
+            raise DataError(
+                f"All {len(measured)} ratings of the rater {name!r} equal {measured[0]:g}: there is nothing to tell "
+                "apart; rate again with a rubric that spreads the scores."
+            )
+    pooled = np.concatenate([v[~np.isnan(v)] for v, _ in aligned.values()])
+    shared = RatingScale.parse(scale, pooled)
+    labels = []
+    for name, (values, status) in aligned.items():
+        # quantiles are cut per rater; a range is one for all, so that classes mean the same
+        measured = values[~np.isnan(values)]
+        own = RatingScale.parse(scale, measured) if shared.kind == "quantile" else shared
+        labels.append(RaterLabels(name, own, values, np.asarray(status), own.classes(values)))
+    return labels
+
+
+def combine_scores(curated: Sequence[np.ndarray], how: str) -> np.ndarray:
+    """One score a row from the raters' curated classes; a rater without a rating for a row has no say in it.
+
+    Returns
+    -------
+    ndarray of shape (n,), float64
+        NaN where no rater has a rating.
+    """
+    stacked = np.array(curated, dtype=np.float64)
+    stacked[stacked < 0] = np.nan
+    reduce = {"mean": np.nanmean, "median": np.nanmedian, "min": np.nanmin, "max": np.nanmax}[how]
+    out = np.full(stacked.shape[1], np.nan)
+    rated = ~np.isnan(stacked).all(axis=0)
+    out[rated] = reduce(stacked[:, rated], axis=0)
+    return out
+
+
+def _signal_of_array(table: Table, values: np.ndarray) -> Signal:
+    if values.shape != (len(table),):
+        raise DataError(f"The ratings have shape {values.shape}; expected ({len(table)},), one a row.")
+    return Signal.from_column(table.with_column("rating", values), "rating")

@@ -1,0 +1,105 @@
+"""The rank rule and the vote rule side by side: where they disagree, and which is better where truth is known."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+
+from tamis.noise import Agreement, TransitionMatrix, rank_rule, vote_rule
+
+
+@dataclass(frozen=True)
+class RuleScore:
+    """How one rule does against known true classes.
+
+    Attributes
+    ----------
+    f1 : float
+        F1 of the flags against the ratings that are wrong.
+    precision : float
+        Share of replacements (flagged ratings set to their neighbours' vote) that give the true class; NaN if none.
+    accuracy_before, accuracy_after : float
+        Share of ratings that equal the truth, as rated and after replacement.
+    """
+
+    f1: float
+    precision: float
+    accuracy_before: float
+    accuracy_after: float
+
+
+@dataclass(frozen=True)
+class RuleComparison:
+    """What each rule flags when asked once, over the whole pool.
+
+    Attributes
+    ----------
+    n_rated, flagged_rank, flagged_vote, flagged_both : int
+    rank, vote : RuleScore or None
+        None unless the truth was given.
+    """
+
+    n_rated: int
+    flagged_rank: int
+    flagged_vote: int
+    flagged_both: int
+    rank: RuleScore | None = None
+    vote: RuleScore | None = None
+
+    def verdict(self) -> str:
+        """Return which rule is better and by how much, or that it was not tested."""
+        if self.rank is None or self.vote is None:
+            return (
+                "Not tested on this data: no true ratings are known. "
+                f"Of {self.n_rated} ratings the rank rule flags {self.flagged_rank}, the vote rule "
+                f"{self.flagged_vote}, both {self.flagged_both}."
+            )
+        better, worse = ("rank", "vote") if self.rank.f1 >= self.vote.f1 else ("vote", "rank")
+        ours, other = getattr(self, better), getattr(self, worse)
+        return (
+            f"The {better} rule is better here: F1 {ours.f1:.3f} against {other.f1:.3f}, precision of corrections "
+            f"{ours.precision:.3f} against {other.precision:.3f}, accuracy {ours.accuracy_before:.3f} -> "
+            f"{ours.accuracy_after:.3f} against {other.accuracy_after:.3f}."
+        )
+
+    def to_dict(self) -> dict[str, Any]:
+        """Return the figures and the verdict, ready for JSON."""
+        return {**asdict(self), "verdict": self.verdict()}
+
+
+def compare_rules(
+    observed: np.ndarray, agreement: Agreement, transition: TransitionMatrix, truth: np.ndarray | None = None
+) -> RuleComparison:
+    """Flag once with each rule and, where ``truth`` (classes, -1 unknown) is given, score both."""
+    rated = observed >= 0
+    by_rank = rank_rule(observed, agreement.score, transition.T, transition.p, transition.n_classes)
+    by_vote = vote_rule(observed, agreement.vote)
+    counts = {
+        "n_rated": int(rated.sum()),
+        "flagged_rank": int(by_rank.sum()),
+        "flagged_vote": int(by_vote.sum()),
+        "flagged_both": int((by_rank & by_vote).sum()),
+    }
+    if truth is None:
+        return RuleComparison(**counts)
+    known = rated & (truth >= 0)
+    scores = {
+        name: _score(flag[known], observed[known], agreement.vote[known], truth[known])
+        for name, flag in (("rank", by_rank), ("vote", by_vote))
+    }
+    return RuleComparison(**counts, **scores)
+
+
+def _score(flag: np.ndarray, observed: np.ndarray, vote: np.ndarray, truth: np.ndarray) -> RuleScore:
+    wrong = observed != truth
+    hits = int((flag & wrong).sum())
+    replaced = np.where(flag & (vote >= 0), vote, observed)
+    changed = replaced != observed
+    return RuleScore(
+        f1=2 * hits / max(1, int(flag.sum()) + int(wrong.sum())),
+        precision=float((replaced == truth)[changed].mean()) if changed.any() else float("nan"),
+        accuracy_before=float((~wrong).mean()),
+        accuracy_after=float((replaced == truth).mean()),
+    )
