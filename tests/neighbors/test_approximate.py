@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faiss
 import numpy as np
 import pytest
 
@@ -66,7 +67,13 @@ def test_equally_near_rows_count_as_found():
 @pytest.mark.parametrize("method", ["ivf", "hnsw"])
 def test_same_seed_same_bytes(method):
     X = clustered(2000)
-    one, two = (search_approximate(X, X, 8, method=method, seed=3) for _ in range(2))
+    before = faiss.omp_get_max_threads()
+    try:
+        faiss.omp_set_num_threads(4)
+        one, two = (search_approximate(X, X, 8, method=method, seed=3) for _ in range(2))
+        assert faiss.omp_get_max_threads() == 4
+    finally:
+        faiss.omp_set_num_threads(before)
     assert one.idx.tobytes() == two.idx.tobytes()
     assert one.sim.tobytes() == two.sim.tobytes()
     assert one.recall == two.recall

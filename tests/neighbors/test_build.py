@@ -62,6 +62,15 @@ def test_copies_between_the_rows_are_left_out_of_idx():
     assert graph.idx.tobytes() == knn_graph(X[::2], k=7).idx.tobytes()
 
 
+@pytest.mark.parametrize("unit", [True, False])
+def test_input_with_copies_is_not_written_to(unit):
+    X = unit_rows(points(), copy=True) if unit else points()
+    X[1::2] = X[::2]
+    before = X.copy()
+    knn_graph(X, k=7)
+    np.testing.assert_array_equal(X, before)
+
+
 def test_near_copies_are_neighbours_of_each_other_and_never_of_themselves():
     rng = np.random.default_rng(1)
     X = unit_rows(np.repeat(rng.normal(size=(20, 32)), 30, axis=0), copy=True)
@@ -129,6 +138,14 @@ def test_reported_recall_is_that_of_the_graph(method):
     assert graph.recall == pytest.approx(found, abs=1e-12)
     assert graph.recall >= 0.95
     assert same_bytes(graph, knn_graph(X, k=12, method=method, n_probe=12, block_size=64))
+
+
+def test_recall_from_a_sample_of_rows_is_near_that_of_the_graph():
+    X = points(2500, 24)
+    graph, exact = knn_graph(X, k=10, method="ivf", n_probe=20), knn_graph(X, k=10)
+    found = np.mean([np.isin(a, b).mean() for a, b in zip(graph.idx, exact.idx, strict=True)])
+    assert 0.3 < found < 0.99
+    assert graph.recall == pytest.approx(found, abs=0.03)
 
 
 def test_a_runner_can_compute_blocks_apart_and_in_any_order():
@@ -214,9 +231,9 @@ for start in range(0, n, 5000):
     X[start : start + 5000] = scale * block / np.linalg.norm(block, axis=1, keepdims=True)
 knn_graph(X[:6000], k=k)  # libraries loaded, thread buffers there
 
-def every_sixth(search, blocks):
+def first_and_last(search, blocks):
     for place, (start, stop) in enumerate(blocks):
-        if place % 6 == 0:
+        if place in (0, len(blocks) - 1):
             yield search((start, stop))
         else:  # the search repeats itself; its memory was seen
             yield GraphBlock(start, np.ones((stop - start, k), np.int32), np.ones((stop - start, k), np.float32))
@@ -226,7 +243,7 @@ def memory(field):  # not ru_maxrss, which a child process takes over from its p
     return int(next(line for line in lines if line.startswith(field)).split()[1]) * 1024
 
 before = memory("VmRSS")
-knn_graph(X, k=k, map_blocks=every_sixth)
+knn_graph(X, k=k, map_blocks=first_and_last)
 print((memory("VmHWM") - before) / X.nbytes)
 """
 

@@ -118,6 +118,16 @@ def test_without_visible_neighbours_nothing_is_flagged():
         assert not half_hidden_votes(labels, idx, dist, 4, nobody, rule=rule, T=T, p=p).flagged.any()
 
 
+def test_a_tied_vote_goes_to_the_lowest_class():
+    # item 0 sees one neighbour of class 2 and one of class 1 at the same distance
+    labels, idx = np.array([0, 2, 1]), np.array([[1, 2], [0, -1], [0, -1]])
+    dist = np.full((3, 2), 0.25, dtype=np.float32)
+    everyone = np.full(3, 2**64 - 1, dtype=np.uint64)
+    result = half_hidden_votes(labels, idx, dist, 3, everyone, rule="vote", n_rounds=2)
+    np.testing.assert_array_equal(result.votes[0], [0, 2, 0])
+    assert knn_agreement(labels, idx, dist, 3).vote[0] == 1
+
+
 def test_words_are_keyed_hashes_of_the_ids():
     words = visibility_words(["a", "ü", "c"], 5)
     key = (5).to_bytes(8, "little")

@@ -26,21 +26,23 @@ def doctor(json_: JsonOption = False) -> int:
     extras = {name: package_versions(packages) for name, packages in WANTED.items()}
     cache = cache_folder()
     nearest = next(p for p in (cache, *cache.parents) if p.exists())
+    problems = [
+        f"{package} is missing: pip install 'tamis[{extra}]'" if extra != "core" else f"{package} is missing"
+        for extra, versions in extras.items()
+        for package, version in versions.items()
+        if version is None
+    ]
+    writable = os.access(nearest, os.W_OK)
+    if not writable:
+        problems.append(f"the cache folder {cache} cannot be written: set TAMIS_CACHE")
     found = {
         "python": sys.version.split()[0],
         "platform": platform.platform(),
         "cores": os.cpu_count(),
-        "cache": {"folder": str(cache), "writable": os.access(nearest, os.W_OK)},
+        "cache": {"folder": str(cache), "writable": writable},
         "packages": extras,
-        "problems": [
-            f"{package} is missing: pip install 'tamis[{extra}]'" if extra != "core" else f"{package} is missing"
-            for extra, versions in extras.items()
-            for package, version in versions.items()
-            if version is None
-        ],
+        "problems": problems,
     }
-    if not os.access(nearest, os.W_OK):
-        found["problems"].append(f"the cache folder {cache} cannot be written: set TAMIS_CACHE")  # type: ignore[attr-defined]
     if json_:
         print_json(found)
     else:
@@ -48,6 +50,5 @@ def doctor(json_: JsonOption = False) -> int:
         for extra, versions in extras.items():
             typer.echo(f"{extra:5}", nl=False)
             typer.echo("  " + ", ".join(f"{p} {v or 'MISSING'}" for p, v in versions.items()))
-        problems = found["problems"]
-        typer.echo("ready" if not problems else "\n".join(f"problem: {p}" for p in problems))  # type: ignore[attr-defined]
+        typer.echo("ready" if not problems else "\n".join(f"problem: {p}" for p in problems))
     return 2 if None in extras["core"].values() else 0

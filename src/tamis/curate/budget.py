@@ -11,7 +11,8 @@ from tamis.select import Selection
 
 def canonical_order(table: Table) -> np.ndarray:
     """Rows by ascending id, so that neither ties nor the last bits of a distance depend on the order of the rows."""
-    return np.argsort(table.ids.to_numpy().astype(str), kind="stable")
+    order: np.ndarray = np.argsort(table.ids.to_numpy().astype(str), kind="stable")
+    return order
 
 
 def rank_records(score: np.ndarray, longtail: np.ndarray, tie: np.ndarray) -> np.ndarray:
@@ -33,7 +34,8 @@ def rank_records(score: np.ndarray, longtail: np.ndarray, tie: np.ndarray) -> np
         which changes the order and not the set.
     """
     order = np.lexsort((tie, -longtail, -score))
-    return order[~np.isnan(score[order])]
+    scored: np.ndarray = order[~np.isnan(score[order])]
+    return scored
 
 
 def fill_budget(

@@ -59,6 +59,9 @@ class DS2(Selector):
         Bootstrap replicates for the intervals of the matrix.
     n_restarts : int, default 4
         Starts of the matrix fit; the lowest loss wins.
+    naming : {"matching", "order"}, default "matching"
+        How swapped hidden classes are repaired: by a Hungarian assignment to the labels, or by sorting them by their
+        mean score. The paper does neither.
     index : {"exact", "ivf", "hnsw"}, default "exact"
         Neighbour search; the approximate ones report the recall measured on this pool.
     embedder : str, default "minilm"
@@ -125,6 +128,7 @@ class DS2(Selector):
         criterion: str = "overall",
         n_bootstrap: int = 100,
         n_restarts: int = 4,
+        naming: Literal["matching", "order"] = "matching",
         index: Literal["exact", "ivf", "hnsw"] = "exact",
         embedder: str = "minilm",
         seed: int = 0,
@@ -143,6 +147,7 @@ class DS2(Selector):
         self.criterion = criterion
         self.n_bootstrap = n_bootstrap
         self.n_restarts = n_restarts
+        self.naming = naming
         self.index = index
         self.embedder = embedder
         self.seed = seed
@@ -228,11 +233,14 @@ class DS2(Selector):
             "correct": ("usable", "all", "none"),
             "combine": ("mean", "median", "min", "max"),
             "index": ("exact", "ivf", "hnsw"),
+            "naming": ("matching", "order"),
         }
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise parameter_error("DS2", name, f"one of {', '.join(map(repr, allowed))}", getattr(self, name))
-        at_least = {"budget": 1, "neighbors": 2, "graph_neighbors": self.neighbors, "n_bootstrap": 0, "n_restarts": 1}
+        if isinstance(self.neighbors, bool) or not 2 <= self.neighbors <= 15:
+            raise parameter_error("DS2", "neighbors", "an int in [2, 15]", self.neighbors)
+        at_least = {"budget": 1, "graph_neighbors": self.neighbors, "n_bootstrap": 0, "n_restarts": 1}
         for name, low in at_least.items():
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:

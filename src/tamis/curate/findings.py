@@ -127,7 +127,8 @@ def _rater(ds2: DS2, name: str, found: RaterCuration, kept: np.ndarray) -> dict[
     flows = pl.DataFrame({"old": labels.observed[changed], "new": found.curated[changed]}).group_by("old", "new").len()
 
     def classes(of: np.ndarray) -> list[int]:
-        return np.bincount(of[of >= 0], minlength=scale.n_classes).tolist()
+        counts: list[int] = np.bincount(of[of >= 0], minlength=scale.n_classes).tolist()
+        return counts
 
     return {
         "rater": name,
@@ -168,8 +169,7 @@ def _between_raters(ds2: DS2) -> list[dict[str, Any]]:
                 continue
             expected = np.mean((x[:, None] - np.unique(y)[None, :]) ** 2 @ (np.bincount(y)[np.unique(y)] / len(y)))
             kappa = 1 - np.mean((x - y) ** 2) / expected if expected > 0 else float("nan")
-            ranks = [pl.Series(v).rank().to_numpy() for v in (x, y)]
-            rho = float(np.corrcoef(*ranks)[0, 1])
+            rho = float(np.corrcoef(pl.Series(x).rank().to_numpy(), pl.Series(y).rank().to_numpy())[0, 1])
             out.append(
                 {"a": a, "b": b, "n": len(x), "exact": float((x == y).mean()), "kappa": float(kappa), "rho": rho}
             )

@@ -18,12 +18,13 @@ from tamis.curate.findings import curation_frame, findings
 from tamis.curate.ratings import require_measured
 from tamis.data import Signal, Table, read, text_digests, write
 from tamis.engine import Engine
-from tamis.errors import DataError, RecipeError, did_you_mean
+from tamis.errors import DataError, did_you_mean
 from tamis.models import embed_texts, get_embedder, read_vectors
 from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
 from tamis.neighbors.blocks import GraphBlock
 from tamis.runs import Run, Step, atomic_path, atomic_write_text, digest_file, digest_json
 from tamis.runs.steps import Progress
+from tamis.select import Selection
 
 BLOCK_SIZE = 4096
 READ_OPTIONS = ("format", "id_column", "group")
@@ -87,12 +88,17 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
 
 
 def _read_pool(run: Run) -> Table:
-    options = {name: run.recipe.params.get(name) for name in READ_OPTIONS}
-    roles = {"group": str(options["group"])} if options["group"] else None
-    table = read(run.recipe.inputs["pool"], format=options["format"], id_column=options["id_column"], roles=roles)
+    format, id_column, group = (_text(run, name) for name in READ_OPTIONS)
+    roles = {"group": group} if group else None
+    table = read(Path(run.recipe.inputs["pool"]), format=format, id_column=id_column, roles=roles)
     if len(table.rejects):
         _write(run.folder / "rejects.parquet", table.rejects)
     return table
+
+
+def _text(run: Run, name: str) -> str | None:
+    value = run.recipe.params.get(name)
+    return None if value is None else str(value)
 
 
 def _read_ratings(run: Run, table: Table) -> Signal:
@@ -108,13 +114,8 @@ def _read_ratings(run: Run, table: Table) -> Signal:
 
 
 def _read_truth(run: Run, table: Table) -> np.ndarray | None:
-    column = run.recipe.params.get("truth")
-    if column is None:
-        return None
-    if column not in table.frame.columns:
-        raise RecipeError(f"The pool has no column {column!r}.{did_you_mean(str(column), table.frame.columns)}")
-    values, _ = Signal.from_column(table, str(column)).aligned(table, rater=str(column), criterion="overall")
-    return np.asarray(values, dtype=np.float64)
+    column = _text(run, "truth")
+    return None if column is None else Signal.from_column(table, column).aligned(table)[0]
 
 
 def _digest_ratings(signal: Signal) -> str:
@@ -129,8 +130,8 @@ def _vectors(
 ) -> tuple[np.ndarray, dict[str, str]]:
     """Vectors in row order, and what they came from (the part of later keys that stands for them)."""
     if "embeddings" in run.recipe.inputs:
-        path = run.recipe.inputs["embeddings"]
-        return read_vectors(path, n_rows=len(table), ids=table.ids.to_list()), {"embeddings": digest_file(path)}
+        given = run.recipe.inputs["embeddings"]
+        return read_vectors(given, n_rows=len(table), ids=table.ids.to_list()), {"embeddings": digest_file(given)}
     embedder, texts = get_embedder(ds2.embedder), table.texts()
     source = {"embedder": embedder.fingerprint, "texts": digest_json(text_digests(texts))}
     step = run.step("embed", **source)
@@ -196,12 +197,10 @@ def _blocks(parts: Any, k: int) -> Sequence[GraphBlock]:
 
 def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
     """Put the results at the top of the run directory and finish it."""
-    from tamis.select import Selection
-
     selection = Selection.read(step.folder)
     selection.write(run.folder / "selection.parquet")
     _write(run.folder / "evidence.parquet", pl.read_parquet(step.folder / "evidence.parquet"))
-    selected = write(selection.apply(table), run.folder / "selected")
+    selected = write(selection.apply(table), run.folder / f"selected.{table.source.format}")
     found = json.loads((step.folder / "findings.json").read_text(encoding="utf-8"))
     counts = selection.counts()
     budget = int(run.recipe.params["budget"])  # type: ignore[arg-type]

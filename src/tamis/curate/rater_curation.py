@@ -120,7 +120,7 @@ def _transition(
         labels.scale.n_classes,
         n_restarts=ds2.n_restarts,
         n_bootstrap=ds2.n_bootstrap,
-        duplicate_share=graph.duplicate_share,
+        naming=ds2.naming,
         class_names=labels.scale.names,
         seed=seed,
     )

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import polars as pl
 
 from tamis.curate.scale import MISSING, RatingScale
 from tamis.data import Signal, Table
@@ -108,6 +109,11 @@ def labels_by_rater(
     return labels
 
 
+def require_measured(table: Table, signal: Signal, *, criterion: str, rater: str | None, scale: str) -> None:
+    """Raise before anything is computed if the ratings cannot be used; see :func:`labels_by_rater`."""
+    labels_by_rater(table, signal, criterion=criterion, rater=rater, scale=scale)
+
+
 def combine_scores(curated: Sequence[np.ndarray], how: str) -> np.ndarray:
     """One score a row from the raters' curated classes; a rater without a rating for a row has no say in it.
 
@@ -118,14 +124,16 @@ def combine_scores(curated: Sequence[np.ndarray], how: str) -> np.ndarray:
     """
     stacked = np.array(curated, dtype=np.float64)
     stacked[stacked < 0] = np.nan
-    reduce = {"mean": np.nanmean, "median": np.nanmedian, "min": np.nanmin, "max": np.nanmax}[how]
+    reductions: dict[str, Callable[..., np.ndarray]] = {
+        "mean": np.nanmean, "median": np.nanmedian, "min": np.nanmin, "max": np.nanmax,
+    }  # fmt: skip
     out = np.full(stacked.shape[1], np.nan)
     rated = ~np.isnan(stacked).all(axis=0)
-    out[rated] = reduce(stacked[:, rated], axis=0)
+    out[rated] = reductions[how](stacked[:, rated], axis=0)
     return out
 
 
 def _signal_of_array(table: Table, values: np.ndarray) -> Signal:
     if values.shape != (len(table),):
         raise DataError(f"The ratings have shape {values.shape}; expected ({len(table)},), one a row.")
-    return Signal.from_column(table.with_column("rating", values), "rating")
+    return Signal.from_frame(pl.DataFrame({"unit_id": table.ids, "rating": values}))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -76,20 +76,19 @@ def compare_rules(
     rated = observed >= 0
     by_rank = rank_rule(observed, agreement.score, transition.T, transition.p, transition.n_classes)
     by_vote = vote_rule(observed, agreement.vote)
-    counts = {
-        "n_rated": int(rated.sum()),
-        "flagged_rank": int(by_rank.sum()),
-        "flagged_vote": int(by_vote.sum()),
-        "flagged_both": int((by_rank & by_vote).sum()),
-    }
+    counted = RuleComparison(
+        n_rated=int(rated.sum()),
+        flagged_rank=int(by_rank.sum()),
+        flagged_vote=int(by_vote.sum()),
+        flagged_both=int((by_rank & by_vote).sum()),
+    )
     if truth is None:
-        return RuleComparison(**counts)
+        return counted
     known = rated & (truth >= 0)
-    scores = {
-        name: _score(flag[known], observed[known], agreement.vote[known], truth[known])
-        for name, flag in (("rank", by_rank), ("vote", by_vote))
-    }
-    return RuleComparison(**counts, **scores)
+    rank, vote = (
+        _score(flag[known], observed[known], agreement.vote[known], truth[known]) for flag in (by_rank, by_vote)
+    )
+    return replace(counted, rank=rank, vote=vote)
 
 
 def _score(flag: np.ndarray, observed: np.ndarray, vote: np.ndarray, truth: np.ndarray) -> RuleScore:

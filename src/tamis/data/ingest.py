@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import replace
 
@@ -176,6 +177,17 @@ def _mantissa_digits(column: pl.Series) -> int:
     return max(digits.str.len_bytes().to_list(), default=0)
 
 
+def _mixed_ids(column: pl.Series, source: Source) -> pl.Series:
+    """Text of ids that are partly text and partly integers."""
+    values = [None if text is None else json.loads(text) for text in column.to_list()]
+    if not {type(value) for value in values} <= {str, int, type(None)}:
+        raise DataError(
+            f"The id column {column.name!r} of {source.name} must hold text or integers, found nested or mixed values; "
+            "name another with id_column."
+        )
+    return pl.Series(column.name, [None if value is None else str(value) for value in values], dtype=pl.String)
+
+
 def _with_ids(
     frame: pl.DataFrame, source: Source, roles: Mapping[str, str], id_column: str | None
 ) -> tuple[pl.DataFrame, Source]:
@@ -183,13 +195,11 @@ def _with_ids(
         content = [roles[role] for role in CONTENT_ROLES if role in roles] or frame.columns
         ids = pl.Series("id", content_ids(frame, content, json_columns=source.json_columns), dtype=pl.String)
         return frame.select(ids, pl.all()), source
-    if id_column in source.json_columns:
-        raise DataError(
-            f"The id column {id_column!r} of {source.name} must hold text or integers, found nested or mixed values; "
-            "name another with id_column."
-        )
     dtype, position = frame.schema[id_column], frame.get_column_index(id_column)
-    ids = given_ids(frame[id_column], source.name)
+    column = frame[id_column]
+    if id_column in source.json_columns:
+        column = _mixed_ids(column, source)
+    ids = given_ids(column, source.name)
     frame = frame.select(ids, pl.exclude("id")) if id_column == "id" else frame.select(ids, pl.all())
     kept_dtype = None if dtype == pl.String else dtype
     return frame, replace(source, id_column=id_column, id_dtype=kept_dtype, id_position=position)

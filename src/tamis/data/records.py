@@ -74,7 +74,8 @@ def columns_from_records(records: Sequence[dict[str, Any]]) -> Columns:
     for record in records:
         integers = frozenset(name for name in marked if type(record.get(name)) is int)
         rows.append(known.setdefault(Layout(tuple(record), integers), len(known)))
-    frame = pl.DataFrame(series) if series else pl.DataFrame()
+    # A mapping, since a list would rename a column without a name.
+    frame = pl.DataFrame(dict(zip(names, series, strict=True)))
     return Columns(frame, tuple(json_columns), tuple(known), pl.Series("layout", rows, dtype=pl.UInt32))
 
 

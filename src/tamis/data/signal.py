@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from tamis.data.readers import parse
-from tamis.data.signal_checks import SIGNAL_SCHEMA, STATUSES, check_keys, check_values, value_statuses
+from tamis.data.signal_checks import SIGNAL_SCHEMA, STATUSES, check_keys, check_values, choose, value_statuses
 from tamis.data.signal_frame import completed, json_cells, long_frame
 from tamis.data.table import Table
 from tamis.errors import DataError, RecipeError, did_you_mean
@@ -269,8 +269,8 @@ class Signal:
         """
         import numpy as np
 
-        rater = _choice("rater", rater, self.raters)
-        criterion = _choice("criterion", criterion, self.criteria)
+        rater = choose("rater", rater, self.raters)
+        criterion = choose("criterion", criterion, self.criteria)
         chosen = self.frame.filter((pl.col("rater") == rater) & (pl.col("criterion") == criterion))
         joined = table.frame.select("id").join(
             chosen.select("unit_id", "value", "status"),
@@ -284,18 +284,6 @@ class Signal:
         values = joined["value"].fill_null(float("nan")).to_numpy().astype(np.float64)
         statuses = np.asarray(joined["status"].cast(pl.String).fill_null("missing").to_list(), dtype="U8")
         return values, statuses
-
-
-def _choice(name: str, wanted: str | None, known: list[str]) -> str:
-    if wanted is None:
-        if len(known) == 1:
-            return known[0]
-        raise RecipeError(
-            f"The signal has {len(known)} values of {name} ({', '.join(known)}); choose one with {name}=."
-        )
-    if wanted not in known:
-        raise RecipeError(f"The signal has no {name} {wanted!r}.{did_you_mean(wanted, known)}")
-    return wanted
 
 
 def _no_match(table: Table, chosen: pl.DataFrame, rater: str) -> DataError:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from tamis.errors import DataError
+from tamis.errors import DataError, RecipeError, did_you_mean
 
 STATUSES = ("ok", "missing", "refused", "unparsed")
 """``ok`` has a value; ``missing`` was never measured; ``refused`` was declined; ``unparsed`` could not be read."""
@@ -120,3 +120,16 @@ def check_keys(frame: pl.DataFrame, where: str) -> None:
         f"{twice.height} units of {where} are measured more than once by the same rater and criterion (first: "
         f"{shown}); give repeats different rater names, or aggregate them first."
     )
+
+
+def choose(name: str, wanted: str | None, known: list[str]) -> str:
+    """Return the rater or criterion that is meant; RecipeError if it is unknown, or not given among several."""
+    if wanted is None:
+        if len(known) == 1:
+            return known[0]
+        raise RecipeError(
+            f"The signal has {len(known)} values of {name} ({', '.join(known)}); choose one with {name}=."
+        )
+    if wanted not in known:
+        raise RecipeError(f"The signal has no {name} {wanted!r}.{did_you_mean(wanted, known)}")
+    return wanted

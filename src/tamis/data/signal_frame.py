@@ -35,7 +35,8 @@ def completed(frame: pl.DataFrame, rater: str, criterion: str) -> pl.DataFrame:
 
 def long_frame(parsed: Parsed, rater: str | None, criterion: str | None, where: str) -> pl.DataFrame:
     """Return what a reader parsed as the frame of a signal; parameters and errors as for ``Signal.from_frame``."""
-    frame = parsed.frame
+    mixed = [name for name in parsed.source.json_columns if name in parsed.frame.columns]
+    frame = parsed.frame.with_columns([json_cells(parsed.frame[name]) for name in mixed])
     unit = next((name for name in _UNIT_COLUMNS if name in frame.columns), None)
     value = next((name for name in _VALUE_COLUMNS if name in frame.columns), None)
     if unit is None or value is None:
@@ -43,8 +44,12 @@ def long_frame(parsed: Parsed, rater: str | None, criterion: str | None, where: 
             f"{where} must have a column unit_id (or id) and a column value (or rating or score), found "
             f"{', '.join(frame.columns) or 'no columns'}; rename the columns."
         )
-    cells = json_cells(frame[value]) if value in parsed.source.json_columns else frame[value]
-    read = value_statuses(cells)
+    dtype = frame.schema[unit]
+    if not (dtype.is_integer() or dtype in (pl.String, pl.Categorical, pl.Enum, pl.Null)):
+        raise DataError(
+            f"The column {unit!r} of {where} must hold text or integer ids, found {dtype}; convert it first."
+        )
+    read = value_statuses(frame[value])
     columns = {"unit_id": frame[unit], "value": read["value"], "status": read["status"]}
     if "status" in frame.columns:
         columns["status"] = check_statuses(frame["status"], where)

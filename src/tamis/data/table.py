@@ -16,6 +16,7 @@ from tamis.data.parsed import Parsed, parse_records
 from tamis.data.records import records_from_columns
 from tamis.data.rejects import Rejects, empty_rejects
 from tamis.data.roles import TEXT_ROLES
+from tamis.data.rows import quoted, row_positions
 from tamis.data.source import Source
 from tamis.errors import DataError, RecipeError
 
@@ -69,7 +70,7 @@ class Table:
             raise DataError(f"The ids of a Table must not be null, but {ids.null_count()} are.")
         if ids.n_unique() < len(ids):
             twice = ids.filter(ids.is_duplicated()).unique(maintain_order=True).head(_SHOWN).to_list()
-            raise DataError(f"The ids of a Table must be unique, but {_quoted(twice)} occur more than once.")
+            raise DataError(f"The ids of a Table must be unique, but {quoted(twice)} occur more than once.")
 
     @classmethod
     def from_parsed(
@@ -179,18 +180,7 @@ class Table:
         >>> table.take([False, True]).ids.to_list()
         ['b']
         """
-        wanted = rows if isinstance(rows, pl.Series) else pl.Series(list(rows), dtype=None if len(rows) else pl.Int64)
-        if wanted.dtype == pl.Boolean:
-            if len(wanted) != len(self):
-                raise RecipeError(
-                    f"The mask of Table.take must have {len(self)} values, one per row. Got {len(wanted)}."
-                )
-            wanted = wanted.fill_null(False).arg_true()
-        elif not wanted.dtype.is_integer():
-            raise RecipeError(f"The 'rows' of Table.take must be integers or booleans. Got {wanted.dtype} instead.")
-        wrong = wanted.filter((wanted < 0) | (wanted >= len(self))).head(1).to_list()
-        if wrong:
-            raise RecipeError(f"The 'rows' of Table.take must lie in 0..{len(self) - 1}. Got {wrong[0]} instead.")
+        wanted = row_positions(rows, len(self))
         layout_rows = None if self.layout_rows is None else self.layout_rows[wanted]
         return replace(self, frame=self.frame[wanted], layout_rows=layout_rows)
 
@@ -213,7 +203,7 @@ class Table:
         unknown = places.filter(pl.col("row").is_null())["id"].to_list()
         if unknown:
             raise DataError(
-                f"{len(unknown)} of {asked.height} ids are not in the table (first: {_quoted(unknown[:_SHOWN])}); "
+                f"{len(unknown)} of {asked.height} ids are not in the table (first: {quoted(unknown[:_SHOWN])}); "
                 "use ids of the same table, ids made from content change with the content."
             )
         return self.take(places["row"])
@@ -341,7 +331,3 @@ class Table:
             return [None] * len(self)
         as_json = [name] if name in self.source.json_columns else []
         return [record[name] for record in records_from_columns(self.frame.select(name), json_columns=as_json)]
-
-
-def _quoted(names: Sequence[str]) -> str:
-    return ", ".join(repr(name) for name in names)

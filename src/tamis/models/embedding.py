@@ -143,5 +143,6 @@ def _parquet_vectors(path: Path, ids: Sequence[str], column: str | None) -> np.n
             raise DataError(f"{path} has no vector for {len(absent)} of {len(ids)} pool rows (first: {absent[0]!r}).")
     widths = frame[name].list.len() if isinstance(frame.schema[name], pl.List) else None
     if widths is not None and widths.n_unique() != 1:
-        raise DataError(f"The vectors in {path} differ in length (from {widths.min()} to {widths.max()} numbers).")
-    return np.stack(frame[name].to_numpy()) if widths is not None else frame[name].to_numpy()
+        raise DataError(f"The vectors in {path} differ in length (from {widths.min()!s} to {widths.max()!s} numbers).")
+    width = int(widths[0]) if widths is not None else frame.schema[name].size  # type: ignore[attr-defined]
+    return frame[name].explode().to_numpy().reshape(frame.height, width)

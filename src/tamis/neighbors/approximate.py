@@ -51,7 +51,7 @@ class ApproximateIndex:
     method : {"ivf", "hnsw"}, default="ivf"
         ``"ivf"`` clusters the rows into ``4 * sqrt(N)`` lists by spherical k-means and scans the ``n_probe`` lists
         nearest to a query. ``"hnsw"`` builds a hierarchical small-world graph (Malkov and Yashunin,
-        arXiv:1603.09320); it is built on one thread, since faiss' parallel build gives another graph each time.
+        arXiv:1603.09320), on one thread with a faiss whose parallel build gives another graph each time.
     n_probe : int, default=4
         Lists scanned per query (``"ivf"``). More cost time and find more.
     ef_search : int, default=128
@@ -242,18 +242,23 @@ def _built_hnsw(X: NDArray[np.float32], seed: int) -> Any:
     library: Any = faiss  # its type stubs leave out the random generator
     index = library.IndexHNSWFlat(X.shape[1], _HNSW_LINKS, library.METRIC_INNER_PRODUCT)
     index.hnsw.rng = library.RandomGenerator(seed)
-    with _one_faiss_thread():
+    with _reproducible_build(index):
         index.add(X)
     return index
 
 
 @contextmanager
-def _one_faiss_thread() -> Iterator[None]:
-    """Run the block on one faiss thread, then restore the number."""
+def _reproducible_build(index: Any) -> Iterator[None]:
+    """Run the block on one faiss thread, unless this faiss links HNSW nodes in an order that threads cannot change.
+
+    The order-free build came with https://github.com/facebookresearch/faiss/pull/5486, first behind a switch.
+    """
     import faiss
 
     threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+    switched_on = getattr(faiss.cvar, "hnsw_deterministic_build", True)
+    if not (hasattr(index.hnsw, "merge_reverse_links_deterministic") and switched_on):
+        faiss.omp_set_num_threads(1)
     try:
         yield
     finally:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -134,6 +134,30 @@ class NeighborGraph:
         )
         graph.validate()
         return graph
+
+    def for_rows(self, order: ArrayLike) -> NeighborGraph:
+        """Return the same graph for rows that were put in ``order`` before it was built.
+
+        A caller who builds the graph over ``X[order]``, so that the numbering does not depend on the order of the rows,
+        gets the graph for the rows of ``X``. ``first`` is then the copy that came first in ``order`` and no longer
+        ascends, which :meth:`validate` and :meth:`save` would refuse.
+
+        Parameters
+        ----------
+        order : array-like of shape (N,), integer
+            A permutation: row ``order[i]`` of ``X`` was row ``i`` of the graph.
+
+        Examples
+        --------
+        >>> import numpy as np
+        >>> graph = NeighborGraph.from_arrays([[1], [0], [1]], [[0.1], [0.1], [0.3]]).for_rows([2, 0, 1])
+        >>> graph.group.tolist(), graph.first.tolist()
+        ([1, 2, 0], [2, 0, 1])
+        """
+        rows = np.asarray(order, dtype=np.int64)
+        group = np.empty_like(self.group)
+        group[rows] = self.group
+        return replace(self, group=group, first=rows[self.first])
 
     def validate(self) -> None:
         """Check every promise of this class.

@@ -260,8 +260,9 @@ def _block_votes(
     taken = (label >= 0) & (order <= (k - 1 if include_self else k))
     row, column = np.nonzero(taken)
     cell = row * n_classes + label[row, column]
-    votes = np.bincount(cell, weights=1.0 - distances[row, column], minlength=own.shape[0] * n_classes)
-    votes = votes.reshape(own.shape[0], n_classes)
+    counted = np.bincount(cell, weights=1.0 - distances[row, column], minlength=own.shape[0] * n_classes)
+    # bincount forgets the type of its weights when there are none
+    votes: NDArray[np.float64] = counted.astype(np.float64, copy=False).reshape(own.shape[0], n_classes)
     if include_self:
         first = np.where((label >= 0) & (order == 1), distances, 0.0).sum(axis=1)
         second = np.where((label >= 0) & (order == 2), distances, 0.0).sum(axis=1)
@@ -269,4 +270,4 @@ def _block_votes(
         extrapolated = np.where(count >= 2, 2 * first - second, first)
         labelled = np.flatnonzero((own >= 0) & (count >= 1))
         votes[labelled, own[labelled]] += 1.0 - extrapolated[labelled]
-    return np.asarray(votes, dtype=np.float64)
+    return votes

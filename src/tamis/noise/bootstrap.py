@@ -87,7 +87,7 @@ def bootstrap_transition(
     >>> from tamis.noise.moments import triple_moments
     >>> moments = triple_moments([[0, 0, 0]] * 40 + [[1, 1, 1]] * 40 + [[0, 0, 1], [1, 1, 0]], 2)
     >>> rng = np.random.default_rng(0)
-    >>> fit = fit_transition(moments, ordinal=False, rng=rng)
+    >>> fit = fit_transition(moments, rng=rng)
     >>> result = bootstrap_transition(fit, moments, n_bootstrap=20, rng=rng)
     >>> bool((result.low <= result.high).all())
     True

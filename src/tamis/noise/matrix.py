@@ -257,8 +257,8 @@ def _about_identification(matrix: TransitionMatrix) -> list[str]:
         )
     if not matrix.diagnostics.namings_agree:
         found.append(
-            "sorting hidden classes by mean score and matching them to labels disagree: rows may be swapped "
-            "(ordinal=False names them by matching alone)"
+            "matching hidden classes to labels and sorting them by mean score disagree: a class with a higher name has "
+            "a lower mean, so rows may be swapped"
         )
     return found
 

@@ -30,15 +30,15 @@ class RoundVotes:
 
     Parameters
     ----------
-    appearances : int
-        Rounds A; every item is judged in every one.
+    appearances : int, or ndarray of int64, shape (N,)
+        Rounds A in which an item was judged; one number where every item is judged in every round.
     flagged : ndarray of int64, shape (N,)
         Rounds F_n in which the rule flagged the item.
     votes : ndarray of int32, shape (N, K)
         V_nc: flagged rounds in which the neighbours voted for class c; rows sum to ``flagged``.
     """
 
-    appearances: int
+    appearances: int | NDArray[np.int64]
     flagged: NDArray[np.int64]
     votes: NDArray[np.int32]
 

@@ -13,7 +13,7 @@ from tamis.noise.agreement import label_frequencies
 from tamis.noise.bootstrap import TransitionBootstrap, bootstrap_transition
 from tamis.noise.consensus import consensus_loss
 from tamis.noise.diagnostics import diagnose
-from tamis.noise.fit import ConsensusFit, fit_transition, name_classes
+from tamis.noise.fit import ConsensusFit, Naming, fit_transition, name_classes
 from tamis.noise.matrix import TransitionMatrix
 from tamis.noise.moments import count_moments
 
@@ -35,6 +35,7 @@ def estimate_transition(
     n_classes: int,
     *,
     ordinal: bool = True,
+    naming: Naming = "matching",
     n_restarts: int = 4,
     n_bootstrap: int = 100,
     n_steps: int = 1501,
@@ -54,7 +55,9 @@ def estimate_transition(
     n_classes : int
         Number of classes K, at least 2.
     ordinal : bool, default=True
-        Whether classes are ordered scores, see `name_classes`.
+        Whether classes are ordered scores: warnings then speak of scores, and say if the two namings disagree.
+    naming : {"matching", "order", "none"}, default="matching"
+        How hidden classes are named, see `name_classes`.
     n_restarts, n_steps : int
         See `fit_transition`.
     n_bootstrap : int, default=100
@@ -95,7 +98,7 @@ def estimate_transition(
     rng = np.random.default_rng(seed)
     own = checked_labels(labels, n_classes, "estimate_transition")
     moments = count_moments(own, idx, n_classes)
-    fit = fit_transition(moments, n_restarts=n_restarts, n_steps=n_steps, ordinal=ordinal, rng=rng)
+    fit = fit_transition(moments, n_restarts=n_restarts, n_steps=n_steps, naming=naming, rng=rng)
     spread = bootstrap_transition(fit, moments, n_bootstrap=n_bootstrap, rng=rng) if n_bootstrap else None
     diagnostics = diagnose(
         fit.T,

@@ -44,7 +44,7 @@ def read_delimited(paths: Sequence[Path], source: Source) -> Parsed:
         cells = zip(*rows, strict=True) if rows else ([] for _ in header)
         frames.append(
             pl.DataFrame(
-                [pl.Series(name, list(column), dtype=pl.String) for name, column in zip(header, cells, strict=True)]
+                {name: pl.Series(list(column), dtype=pl.String) for name, column in zip(header, cells, strict=True)}
             )
         )
         files.extend([str(path)] * len(rows))

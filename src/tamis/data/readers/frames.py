@@ -6,7 +6,7 @@ pandas and datasets are recognised by where their classes live and never importe
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 
@@ -67,7 +67,7 @@ def _from_columns(frame: pl.DataFrame, format_name: str) -> Parsed:
 
 def _from_pandas(value: Any) -> Parsed:
     """A pandas frame without its index; NaN, NaT and None are null; mixed object columns become JSON text."""
-    columns: list[pl.Series] = []
+    columns: dict[str, pl.Series] = {}
     json_columns: list[str] = []
     names = [str(name) for name in value.columns]
     twice = next((name for name in names if names.count(name) > 1), None)
@@ -78,10 +78,10 @@ def _from_pandas(value: Any) -> Parsed:
         if str(series.dtype) == "object":
             cells = series.where(series.notna(), None).tolist()
             made = columns_from_records([{name: cell} for cell in cells])
-            columns.append(made.frame[name].alias(name))
+            columns[name] = made.frame[name]
             json_columns.extend(made.json_columns)
         else:
-            columns.append(pl.Series(name, pl.from_pandas(series, nan_to_null=True)))
+            columns[name] = cast(pl.Series, pl.from_pandas(series, nan_to_null=True))
     return Parsed(pl.DataFrame(columns), Source("pandas", json_columns=tuple(json_columns)))
 
 

@@ -13,15 +13,15 @@ from tamis.data.table import Table
 from tamis.data.writers.streams import create_bytes
 
 
-def write_delimited(table: Table, path: Path, name: str, *, with_ids: bool) -> None:
+def write_delimited(table: Table, path: Path, format_name: str, *, with_ids: bool) -> None:
     """Write a header and one row per record; nested values as JSON text, null as an empty cell."""
     frame = table.output_frame(with_ids=with_ids)
     json_columns = table.source.json_columns
-    columns = [_flat(frame[column], column in json_columns) for column in frame.columns]
+    columns = {name: _flat(frame[name], name in json_columns) for name in frame.columns}
     # A row that is one empty cell would be a blank line, which readers skip.
     null = '""' if len(columns) == 1 else ""
     with create_bytes(path) as stream:
-        pl.DataFrame(columns).write_csv(stream, separator=DELIMITERS[name], null_value=null)
+        pl.DataFrame(columns).write_csv(stream, separator=DELIMITERS[format_name], null_value=null)
 
 
 def _flat(column: pl.Series, is_json: bool) -> pl.Series:

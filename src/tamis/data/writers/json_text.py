@@ -25,14 +25,14 @@ def _foreign(value: Any) -> str:
 _encode = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), default=_foreign).encode
 
 
-def write_jsonl(table: Table, path: Path, name: str, *, with_ids: bool) -> None:
+def write_jsonl(table: Table, path: Path, format_name: str, *, with_ids: bool) -> None:
     """Write one object per line, keys in the order of the source; dates as ISO text."""
     with create_bytes(path) as stream:
         for line in _lines(table, with_ids):
             stream.write(line + b"\n")
 
 
-def write_json(table: Table, path: Path, name: str, *, with_ids: bool) -> None:
+def write_json(table: Table, path: Path, format_name: str, *, with_ids: bool) -> None:
     """Write an array with one object per line."""
     with create_bytes(path) as stream:
         between = b"[\n"

@@ -11,7 +11,7 @@ from tamis.data.records import dump_json
 from tamis.data.table import Table
 
 
-def write_parquet(table: Table, path: Path, name: str, *, with_ids: bool) -> None:
+def write_parquet(table: Table, path: Path, format_name: str, *, with_ids: bool) -> None:
     """Write typed columns; JSON cells become nested columns where one nested type holds them without loss."""
     frame = table.output_frame(with_ids=with_ids)
     nested = [_nested(frame[column]) for column in table.source.json_columns if column in frame.columns]
