@@ -72,7 +72,7 @@ def test_overlap_low_diagonal_singularity_naming_and_copies_are_said():
         matrix_of(T, [0.3, 0.3, 0.4], low=T - 0.1, high=T + 0.1, duplicate_share=0.25, namings_agree=False).warnings()
     )
     assert "scores 0 and 1 may not be told apart" in words
-    assert "score 0 is written correctly less than half of the time (0.45)" in words
+    assert "score 0 is written as itself less than half of the time (0.45)" in words
     assert "rows may be swapped" in words
     assert "25.0% of the rows are exact copies" in words
     nearly = matrix_of([[0.501, 0.499], [0.499, 0.501]], [0.5, 0.5])

@@ -235,7 +235,7 @@ def _about_rows(matrix: TransitionMatrix) -> list[str]:
             )
         if row[i] < _LOW_DIAGONAL and matrix.diagnostics.row_max[i]:
             found.append(
-                f"{noun} {name} is written correctly less than half of the time ({row[i]:.2f}); at this level of "
+                f"{noun} {name} is written as itself less than half of the time ({row[i]:.2f}); at this level of "
                 "noise the estimate is poor and more data hardly improves it"
             )
     return found
