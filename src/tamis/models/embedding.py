@@ -40,8 +40,8 @@ def embed_texts(
 ) -> np.ndarray:
     """Embed each distinct text once and return one vector a text.
 
-    Shards are fixed by the distinct texts alone (sorted by length, then digest), so neither the order of the rows
-    nor the engine changes a vector. Texts already in the store are not embedded again.
+    Shards are fixed by the distinct texts alone (longest first, then by digest), so neither the order of the rows nor
+    the engine changes a vector. Texts already in the store are not embedded again.
 
     Parameters
     ----------
@@ -68,7 +68,7 @@ def embed_texts(
     store = store or VectorStore.of_model(embedder.fingerprint)
     digests = text_digests(list(texts))
     text_of = dict(zip(digests, texts, strict=True))
-    distinct = sorted(text_of, key=lambda d: (len(text_of[d]), d))
+    distinct = sorted(text_of, key=lambda d: (-len(text_of[d]), d))
     missing = set(store.missing(distinct))
     shards = [distinct[i : i + SHARD_SIZE] for i in range(0, len(distinct), SHARD_SIZE)]
     todo = [s for s in ([d for d in shard if d in missing] for shard in shards) if s]
