@@ -39,7 +39,14 @@ def rank_records(score: np.ndarray, longtail: np.ndarray, tie: np.ndarray) -> np
 
 
 def fill_budget(
-    table: Table, *, score: np.ndarray, longtail: np.ndarray, changed: np.ndarray, budget: int, ties: str
+    table: Table,
+    *,
+    score: np.ndarray,
+    longtail: np.ndarray,
+    corrected: np.ndarray,
+    score_names: tuple[str, ...] | None,
+    budget: int,
+    ties: str,
 ) -> Selection:
     """Keep the ``budget`` best records and say of each record why it was kept or dropped.
 
@@ -50,8 +57,10 @@ def fill_budget(
     score : ndarray of shape (n,), float64
         Curated score, NaN without one; such records stay undecided.
     longtail : ndarray of shape (n,), float64
-    changed : ndarray of shape (n,), bool
+    corrected : ndarray of shape (n,), bool
         Whether the rating was corrected.
+    score_names : tuple of str or None
+        What each class is called, where a score is a class; None where it combines several raters.
     budget : int
     ties : {"id", "row"}
         What breaks ties of score and rarity.
@@ -65,6 +74,8 @@ def fill_budget(
     order = rank_records(score, longtail, tie)
     rank = np.full(n, -1, dtype=np.int64)
     rank[order] = np.arange(len(order))
+    known = np.nan_to_num(score)
+    called = [f"{s:.2f}" for s in known] if score_names is None else [score_names[int(s)] for s in known]
     cut = score[order[min(budget, len(order)) - 1]]
     frame = pl.DataFrame(
         {
@@ -73,7 +84,8 @@ def fill_budget(
             "score": score,
             "rank": rank,
             "step": ["curate/ds2"] * n,
-            "changed": changed,
+            "corrected": corrected,
+            "called": called,
             "longtail": longtail,
         }
     )
@@ -86,8 +98,8 @@ def fill_budget(
         .then(pl.lit("at the cut, among its rarest"))
         .otherwise(pl.lit("at the cut, less rare than those kept"))
     )
-    how = pl.when("changed").then(pl.lit("corrected")).otherwise(pl.lit("rated"))
-    reason = pl.format("{} score {}, {} (rarity {})", how, pl.col("score").round(2), where, pl.col("longtail").round(4))
+    how = pl.when("corrected").then(pl.lit("corrected")).otherwise(pl.lit("rated"))
+    reason = pl.format("{} score {}, {} (rarity {})", how, pl.col("called"), where, pl.col("longtail").round(4))
     scored = pl.col("rank") >= 0
     return Selection(
         frame.with_columns(

@@ -10,7 +10,7 @@ import numpy as np
 from tamis.curate.budget import canonical_order, fill_budget
 from tamis.curate.longtail import longtail_score
 from tamis.curate.rater_curation import curate_rater
-from tamis.curate.ratings import combine_scores, labels_by_rater
+from tamis.curate.ratings import combine_scores, labels_by_rater, require_truth
 from tamis.data import Signal, Table
 from tamis.engine import get_engine
 from tamis.errors import DataError, parameter_error
@@ -107,7 +107,7 @@ class DS2(Selector):
     >>> ds2 = DS2(budget=60, rule="vote", n_bootstrap=0).fit(pool, ratings=ratings, embeddings=vectors)
     >>> ds2.select().counts()
     {'keep': 60, 'drop': 60, 'undecided': 0}
-    >>> int(ds2.raters_["rating"].changed.sum())
+    >>> int(ds2.raters_["rating"].corrected.sum())
     6
     """
 
@@ -193,6 +193,7 @@ class DS2(Selector):
         """
         self.validate(n_rows=len(table))
         labels = labels_by_rater(table, ratings, criterion=self.criterion, rater=self.rater, scale=self.scale)
+        require_truth(truth, labels)
         X = None
         if graph is None:
             order = canonical_order(table)
@@ -213,7 +214,8 @@ class DS2(Selector):
             table,
             score=self.score_,
             longtail=self.longtail_,
-            changed=np.any([c.changed for c in self.raters_.values()], axis=0),
+            corrected=np.any([c.corrected for c in self.raters_.values()], axis=0),
+            score_names=labels[0].scale.names if len(labels) == 1 else None,
             budget=self.budget,
             ties="row" if self.fidelity == "paper" else "id",
         )
@@ -238,16 +240,20 @@ class DS2(Selector):
         for name, allowed in choices.items():
             if getattr(self, name) not in allowed:
                 raise parameter_error("DS2", name, f"one of {', '.join(map(repr, allowed))}", getattr(self, name))
-        if isinstance(self.neighbors, bool) or not 2 <= self.neighbors <= 15:
-            raise parameter_error("DS2", "neighbors", "an int in [2, 15]", self.neighbors)
-        at_least = {"budget": 1, "graph_neighbors": self.neighbors, "n_bootstrap": 0, "n_restarts": 1}
-        for name, low in at_least.items():
+        whole = {
+            "budget": (1, None), "neighbors": (2, 15), "graph_neighbors": (self.neighbors, None), "rounds": (1, 64),
+            "n_bootstrap": (0, None), "n_restarts": (1, None), "seed": (0, None),
+        }  # fmt: skip
+        for name, (low, high) in whole.items():
             value = getattr(self, name)
-            if isinstance(value, bool) or not isinstance(value, int | np.integer) or value < low:
-                raise parameter_error("DS2", name, f"an int in [{low}, inf)", value)
-        if not 1 <= self.rounds <= 64:
-            raise parameter_error("DS2", "rounds", "an int in [1, 64]", self.rounds)
-        if not 0 < self.threshold <= 1:
+            integer = isinstance(value, int | np.integer) and not isinstance(value, bool)
+            if not integer or value < low or (high is not None and value > high):
+                span = f"[{low}, inf)" if high is None else f"[{low}, {high}]"
+                raise parameter_error("DS2", name, f"an int in {span}", value)
+        if self.n_bootstrap == 1:
+            raise parameter_error("DS2", "n_bootstrap", "0 or an int in [2, inf)", self.n_bootstrap)
+        number = isinstance(self.threshold, int | float | np.number) and not isinstance(self.threshold, bool)
+        if not number or not 0 < self.threshold <= 1:
             raise parameter_error("DS2", "threshold", "a float in (0, 1]", self.threshold)
         if self.fidelity == "paper" and self.rule != "rank":
             raise parameter_error("DS2", "rule", "'rank' when fidelity is 'paper'", self.rule)

@@ -64,7 +64,7 @@ def curation_frame(ds2: DS2, table: Table) -> pl.DataFrame:
     return pl.concat(blocks).join(decided, on="unit_id", how="left", maintain_order="left")
 
 
-def findings(ds2: DS2, table: Table, signal: Signal, *, embedder: str) -> dict[str, Any]:
+def findings(ds2: DS2, table: Table, signal: Signal, *, source: dict[str, str]) -> dict[str, Any]:
     """Everything the report shows, as JSON values.
 
     Parameters
@@ -75,8 +75,8 @@ def findings(ds2: DS2, table: Table, signal: Signal, *, embedder: str) -> dict[s
         The pool it was fitted on.
     signal : Signal
         The ratings it was fitted on.
-    embedder : str
-        Where the vectors came from.
+    source : dict
+        Where the vectors came from: digests by name.
     """
     decision = ds2.selection_.frame["decision"].to_list()
     kept = np.array([d == "keep" for d in decision])
@@ -91,7 +91,7 @@ def findings(ds2: DS2, table: Table, signal: Signal, *, embedder: str) -> dict[s
         "scatter": _scatter(ds2, kept),
         "composition": _composition(table, kept),
         "graph": {
-            "k": ds2.graph_.k, "method": ds2.graph_.method, "recall": ds2.graph_.recall, "embedder": embedder,
+            "k": ds2.graph_.k, "method": ds2.graph_.method, "recall": ds2.graph_.recall, "source": source,
         },
         "settings": {k: v for k, v in ds2.get_params().items() if k != "seed"},
     }  # fmt: skip
@@ -123,7 +123,8 @@ def _rater(ds2: DS2, name: str, found: RaterCuration, kept: np.ndarray) -> dict[
     edges = np.arange(values.min() - 0.5, values.max() + 1.5) if whole else np.linspace(values.min(), values.max(), 31)
     rated = labels.observed >= 0
     several, differ = labels.copies_rated_apart(ds2.graph_)
-    changed = found.changed
+    changed = found.corrected
+    settled = (labels.observed >= 0) & ~changed & (found.curated != labels.observed)
     flows = pl.DataFrame({"old": labels.observed[changed], "new": found.curated[changed]}).group_by("old", "new").len()
 
     def classes(of: np.ndarray) -> list[int]:
@@ -150,6 +151,7 @@ def _rater(ds2: DS2, name: str, found: RaterCuration, kept: np.ndarray) -> dict[
         "correctable": correctable_classes(ds2, found.transition),
         "rules": found.rules.to_dict(),
         "changed": int(changed.sum()),
+        "settled": int(settled.sum()),
         "flows": flows.sort("len", "old", "new", descending=[True, False, False]).rows(),
         "thresholds": changes_by_threshold(found.correction, THRESHOLDS),
         "copies": {"several": several, "differ": differ},
@@ -168,23 +170,25 @@ def _between_raters(ds2: DS2) -> list[dict[str, Any]]:
             if len(x) < 2:
                 continue
             expected = np.mean((x[:, None] - np.unique(y)[None, :]) ** 2 @ (np.bincount(y)[np.unique(y)] / len(y)))
-            kappa = 1 - np.mean((x - y) ** 2) / expected if expected > 0 else float("nan")
-            rho = float(np.corrcoef(pl.Series(x).rank().to_numpy(), pl.Series(y).rank().to_numpy())[0, 1])
-            out.append(
-                {"a": a, "b": b, "n": len(x), "exact": float((x == y).mean()), "kappa": float(kappa), "rho": rho}
-            )
+            kappa = float(1 - np.mean((x - y) ** 2) / expected) if expected > 0 else None
+            vary = np.ptp(x) > 0 and np.ptp(y) > 0  # a constant has no rank correlation
+            ranks = [pl.Series(values).rank().to_numpy() for values in (x, y)]
+            rho = float(np.corrcoef(*ranks)[0, 1]) if vary else None
+            out.append({"a": a, "b": b, "n": len(x), "exact": float((x == y).mean()), "kappa": kappa, "rho": rho})
     return out
 
 
 def _doubtful(ds2: DS2, table: Table) -> list[dict[str, Any]]:
     """Ratings most likely wrong, each with its nearest neighbours and their ratings."""
     graph, texts_p, texts_r = ds2.graph_, table.prompts(), table.responses()
-    found: list[tuple[float, float, str, int]] = []
+    found: list[tuple[float, float, int, str, int]] = []
     for name, rater in ds2.raters_.items():
         doubt = np.nan_to_num(rater.correction.misrated_prob)
         first = graph.first[np.isin(graph.first, np.flatnonzero(doubt > 0))]  # one of each set of copies
         best = first[np.lexsort((first, -doubt[first], -rater.correction.confidence[first]))][:N_DOUBTFUL]
-        found += [(-rater.correction.confidence[i], -doubt[i], name, int(i)) for i in best]
+        found += [
+            (-rater.correction.confidence[i], -doubt[i], turn, name, int(i)) for turn, i in enumerate(best)
+        ]  # raters take turns where doubt is equal
     ids = table.ids
 
     def entry(row: int, rater: RaterCuration) -> dict[str, Any]:
@@ -197,7 +201,7 @@ def _doubtful(ds2: DS2, table: Table) -> list[dict[str, Any]]:
         }
 
     out = []
-    for _, _, name, row in sorted(found)[:N_DOUBTFUL]:
+    for _, _, _, name, row in sorted(found)[:N_DOUBTFUL]:
         rater = ds2.raters_[name]
         names = rater.labels.scale.names
         node = graph.group[row]
@@ -213,7 +217,7 @@ def _doubtful(ds2: DS2, table: Table) -> list[dict[str, Any]]:
                 "rater": name,
                 "observed": names[rater.labels.observed[row]],
                 "suggested": names[suggested] if suggested >= 0 else None,
-                "changed": bool(rater.changed[row]),
+                "changed": bool(rater.corrected[row]),
                 "misrated_prob": float(rater.correction.misrated_prob[row]),
                 "confidence": float(rater.correction.confidence[row]),
                 "neighbors": near,

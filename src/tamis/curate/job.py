@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -56,8 +57,8 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     table = _read_pool(run)
     ds2.validate(n_rows=len(table))
     signal = _read_ratings(run, table)
-    require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale)
     truth = _read_truth(run, table)
+    require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale, truth=truth)
 
     vectors, source = _vectors(run, table, ds2, engine, progress)
     order = canonical_order(table)
@@ -74,6 +75,7 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
         read={k: recipe.params.get(k) for k in READ_OPTIONS},
     )
     if not step.complete:
+        started = time.monotonic()
         if ds2.fidelity == "paper":
             ds2.fit(table, ratings=signal, embeddings=vectors, truth=truth)
         else:
@@ -81,9 +83,9 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
         _write(step.folder / "part-00000.parquet", curation_frame(ds2, table))
         ds2.selection_.write(step.folder / "selection.parquet")
         _write(step.folder / "evidence.parquet", curation_evidence(ds2, table).frame)
-        found = findings(ds2, table, signal, embedder=str(source))
-        atomic_write_text(step.folder / "findings.json", json.dumps(found, ensure_ascii=False) + "\n")
-        step.finish()
+        found = findings(ds2, table, signal, source=source)
+        atomic_write_text(step.folder / "findings.json", json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
+        step.finish(seconds=time.monotonic() - started)
     return _publish(run, step, table)
 
 
@@ -137,9 +139,10 @@ def _vectors(
     step = run.step("embed", **source)
     path = step.folder / "vectors.npy"
     if not step.complete:
+        started = time.monotonic()
         vectors = embed_texts(texts, embedder=embedder, engine=engine, progress=progress)
         _save(path, vectors)
-        step.finish(units=len(texts), embedder=embedder.name)
+        step.finish(units=len(texts), embedder=embedder.name, seconds=time.monotonic() - started)
     return np.load(path, mmap_mode="r", allow_pickle=False), source
 
 

@@ -42,6 +42,9 @@ class RaterCuration:
         Probability of a wrong rating, suggestion and confidence.
     curated : ndarray of shape (n,), int64
         Class after correction, -1 without a rating.
+    corrected : ndarray of shape (n,), bool
+        Ratings that were replaced by the neighbours' suggestion. ``curated`` may differ from the observed class where
+        this is False: exact copies that were rated apart share the lower median of their ratings.
     rules : RuleComparison
         What the rank rule and the vote rule would flag, and which is better where truth is known.
     """
@@ -51,13 +54,8 @@ class RaterCuration:
     agreement: np.ndarray
     correction: Correction
     curated: np.ndarray
+    corrected: np.ndarray
     rules: RuleComparison
-
-    @property
-    def changed(self) -> np.ndarray:
-        """Mask of shape (n,): ratings that were replaced."""
-        mask: np.ndarray = self.curated != self.labels.observed
-        return mask
 
 
 def curate_rater(
@@ -104,6 +102,7 @@ def curate_rater(
             confidence=np.where(rated, correction.confidence[by_row], 0.0),
         ),
         curated=np.where(rated, curated[by_row], -1),
+        corrected=rated & (curated != observed)[by_row],
         rules=compare_rules(observed, agreement, transition, known),
     )
 
@@ -164,7 +163,7 @@ def correctable_classes(ds2: DS2, transition: TransitionMatrix) -> list[int]:
     everything = list(range(transition.n_classes))
     if ds2.correct == "none":
         return []
-    if ds2.correct == "all":
+    if ds2.correct == "all" or ds2.fidelity == "paper":
         return everything
     if ds2.rule == "vote":
         return everything if transition.diagnostics.agreement.follows_features else []

@@ -109,9 +109,34 @@ def labels_by_rater(
     return labels
 
 
-def require_measured(table: Table, signal: Signal, *, criterion: str, rater: str | None, scale: str) -> None:
-    """Raise before anything is computed if the ratings cannot be used; see :func:`labels_by_rater`."""
-    labels_by_rater(table, signal, criterion=criterion, rater=rater, scale=scale)
+def require_measured(
+    table: Table, signal: Signal, *, criterion: str, rater: str | None, scale: str, truth: np.ndarray | None = None
+) -> None:
+    """Raise before anything is computed if the ratings, or the true ones, cannot be used."""
+    require_truth(truth, labels_by_rater(table, signal, criterion=criterion, rater=rater, scale=scale))
+
+
+def require_truth(truth: np.ndarray | None, labels: Sequence[RaterLabels]) -> None:
+    """Check that true ratings lie on the scale of every rater.
+
+    Raises
+    ------
+    DataError
+        If there is not one true rating (or NaN) a row, or one lies outside a scale that has fixed ends.
+    """
+    if truth is None:
+        return
+    values = np.asarray(truth, dtype=np.float64)
+    for rater in labels:
+        if values.shape != rater.values.shape:
+            raise DataError(f"The true ratings have shape {values.shape}; expected {rater.values.shape}, one a row.")
+        scale = rater.scale
+        outside = values[(values < scale.low) | (values > scale.high)]
+        if scale.kind != "quantile" and len(outside):
+            raise DataError(
+                f"{len(outside)} true ratings lie outside the scale {scale.low:g}-{scale.high:g} of the rater "
+                f"{rater.rater!r} (first: {outside[0]:g}); truth must be given on the raters' scale."
+            )
 
 
 def combine_scores(curated: Sequence[np.ndarray], how: str) -> np.ndarray:

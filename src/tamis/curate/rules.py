@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -58,15 +59,24 @@ class RuleComparison:
             )
         better, worse = ("rank", "vote") if self.rank.f1 >= self.vote.f1 else ("vote", "rank")
         ours, other = getattr(self, better), getattr(self, worse)
+        head = f"The {better} rule is better here" if ours.f1 > other.f1 else "Neither rule is better here (rank, vote)"
         return (
-            f"The {better} rule is better here: F1 {ours.f1:.3f} against {other.f1:.3f}, precision of corrections "
-            f"{ours.precision:.3f} against {other.precision:.3f}, accuracy {ours.accuracy_before:.3f} -> "
+            f"{head}: F1 {ours.f1:.3f} against {other.f1:.3f}, precision of corrections "
+            f"{_decimal(ours.precision)} against {_decimal(other.precision)}, accuracy {ours.accuracy_before:.3f} -> "
             f"{ours.accuracy_after:.3f} against {other.accuracy_after:.3f}."
         )
 
     def to_dict(self) -> dict[str, Any]:
-        """Return the figures and the verdict, ready for JSON."""
-        return {**asdict(self), "verdict": self.verdict()}
+        """Return the figures and the verdict, ready for JSON: a precision of no corrections is None."""
+        found = asdict(self)
+        for score in (found["rank"], found["vote"]):
+            if score is not None and math.isnan(score["precision"]):
+                score["precision"] = None
+        return {**found, "verdict": self.verdict()}
+
+
+def _decimal(value: float) -> str:
+    return "none made" if math.isnan(value) else f"{value:.3f}"
 
 
 def compare_rules(
