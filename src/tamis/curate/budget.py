@@ -44,7 +44,7 @@ def fill_budget(
     score: np.ndarray,
     longtail: np.ndarray,
     corrected: np.ndarray,
-    score_names: tuple[str, ...] | None,
+    score_names: tuple[str, ...] | None = None,
     budget: int,
     ties: str,
 ) -> Selection:

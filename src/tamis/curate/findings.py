@@ -173,7 +173,7 @@ def _between_raters(ds2: DS2) -> list[dict[str, Any]]:
             kappa = float(1 - np.mean((x - y) ** 2) / expected) if expected > 0 else None
             vary = np.ptp(x) > 0 and np.ptp(y) > 0  # a constant has no rank correlation
             ranks = [pl.Series(values).rank().to_numpy() for values in (x, y)]
-            rho = float(np.corrcoef(*ranks)[0, 1]) if vary else None
+            rho = float(np.corrcoef(ranks[0], ranks[1])[0, 1]) if vary else None
             out.append({"a": a, "b": b, "n": len(x), "exact": float((x == y).mean()), "kappa": kappa, "rho": rho})
     return out
 

@@ -233,7 +233,7 @@ def _about_rows(matrix: TransitionMatrix) -> list[str]:
                 f"{plural} {pair} may not be told apart by this rater (for true {name} the intervals of writing "
                 f"{name} and {rival} overlap)"
             )
-        if row[i] < _LOW_DIAGONAL and matrix.diagnostics.row_max[i]:
+        if round(float(row[i]), 2) < _LOW_DIAGONAL and matrix.diagnostics.row_max[i]:
             found.append(
                 f"{noun} {name} is written as itself less than half of the time ({row[i]:.2f}); at this level of "
                 "noise the estimate is poor and more data hardly improves it"
