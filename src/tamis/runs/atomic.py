@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+PREFIX = ".tmp-"
+
 
 @contextmanager
 def atomic_path(target: str | Path) -> Iterator[Path]:
@@ -34,7 +36,7 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
     ['a.txt']
     """
     target = Path(target)
-    temporary = target.with_name(f".tmp-{os.getpid()}-{target.name}")
+    temporary = target.with_name(f"{PREFIX}{os.getpid()}-{target.name}")
     try:
         yield temporary
         with temporary.open("rb+") as written:
@@ -42,6 +44,12 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
         temporary.replace(target)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def clear_temporaries(folder: Path) -> None:
+    """Remove what killed writers left below ``folder``. The caller must hold the folder's lock."""
+    for path in folder.rglob(f"{PREFIX}*"):
+        path.unlink(missing_ok=True)
 
 
 def atomic_write_text(target: str | Path, text: str) -> None:

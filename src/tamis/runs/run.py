@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from tamis.errors import RunStateError
 from tamis.recipe import Recipe
-from tamis.runs.atomic import atomic_write_text
+from tamis.runs.atomic import atomic_write_text, clear_temporaries
 from tamis.runs.digests import digest_file, digest_json
 from tamis.runs.ledger import Ledger
 from tamis.runs.manifest import new_manifest, read_manifest, write_manifest
@@ -70,6 +70,7 @@ class Run:
                 raise RunStateError(f"{folder} is not empty and not a run directory; choose another --out.")
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
+            clear_temporaries(folder)
         except OSError as error:
             raise RunStateError(f"The run directory {folder} cannot be written: {error.strerror or error}.") from error
         try:
