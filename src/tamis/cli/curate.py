@@ -88,7 +88,7 @@ def start_curation(
     inputs = {"pool": str(pool.absolute())}
     if embeddings is not None:
         inputs["embeddings"] = str(embeddings.absolute())
-    if Path(ratings).exists():
+    if Path(ratings).is_file():
         inputs["ratings"] = str(Path(ratings).absolute())
     else:
         params = {**params, "ratings": ratings}

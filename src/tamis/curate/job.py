@@ -183,7 +183,7 @@ def _graph(
         blocks = query_blocks(len(X), BLOCK_SIZE)
         sizes = [stop - start for start, stop in blocks]
         step.map(_SearchBlock(str(shared), k), blocks, engine=engine, sizes=sizes, progress=progress)
-        shared.unlink()
+    shared.unlink(missing_ok=True)
     idx, dist = assemble(_blocks(step.parts(), k))
     graph = NeighborGraph(idx=idx, dist=dist, group=copies.group, first=copies.first, method="exact", recall=1.0)
     return graph.for_rows(order)

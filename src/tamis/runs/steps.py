@@ -59,7 +59,7 @@ class Step:
         self.folder, self.key, self.ledger, self.name = folder, key, ledger, folder.name
         if _key_of(folder) != key:
             shutil.rmtree(folder, ignore_errors=True)
-            (folder / "_DONE").mkdir(parents=True)
+            (folder / "_DONE").mkdir(parents=True, exist_ok=True)
             atomic_write_text(folder / "step.json", json.dumps({"key": key}) + "\n")
 
     @property
@@ -75,7 +75,16 @@ class Step:
         for run in runs:
             other = run / "steps" / self.name
             if other != self.folder and _key_of(other) == self.key and (other / "_DONE" / "all").exists():
-                shutil.copytree(other, self.folder, copy_function=_link_or_copy, dirs_exist_ok=True)
+                # parts before markers, and the mark of completeness last: a kill in between loses nothing but time
+                for left_out, source in (("_DONE", other), ("all", other / "_DONE")):
+                    shutil.copytree(
+                        source,
+                        self.folder / source.relative_to(other),
+                        ignore=shutil.ignore_patterns(left_out, "step.json"),
+                        copy_function=_link_or_copy,
+                        dirs_exist_ok=True,
+                    )
+                atomic_write_text(self.folder / "_DONE" / "all", "")
                 self.ledger.add("reused", step=self.name, source=str(run))
                 return True
         return False
