@@ -11,13 +11,14 @@ def table_of(n, ids=None):
     return Table.from_frame(pl.DataFrame({"id": ids, "text": [f"t{i}" for i in range(n)]}))
 
 
-def fill(score, longtail, budget, *, ids=None, ties="id", corrected=None):
+def fill(score, longtail, budget, *, ids=None, ties="id", corrected=None, names=None):
     n = len(score)
     return fill_budget(
         table_of(n, ids),
         score=np.array(score, dtype=np.float64),
         longtail=np.array(longtail, dtype=np.float64),
         corrected=np.zeros(n, dtype=bool) if corrected is None else np.array(corrected),
+        score_names=names,
         budget=budget,
         ties=ties,
     )

@@ -34,7 +34,9 @@ def curation_evidence(ds2: DS2, table: Table) -> Evidence:
     ]
     for name, found in ds2.raters_.items():
         metrics.append(("rating", name, found.labels.values, "higher"))
-        metrics.append(("probability that the rating is wrong", name, found.correction.misrated_prob, "lower"))
+        # a rating that was replaced no longer stands, however doubtful it was
+        standing = np.where(found.corrected, np.nan, found.correction.misrated_prob)
+        metrics.append(("probability that a rating left standing is wrong", name, standing, "lower"))
     rows = []
     for metric, group, values, better in metrics:
         rng = np.random.default_rng(derive_seed(ds2.seed, "evidence", metric, group))

@@ -128,7 +128,10 @@ def read_vectors(path: str | Path, *, n_rows: int, ids: Sequence[str], column: s
 
 
 def _parquet_vectors(path: Path, ids: Sequence[str], column: str | None) -> np.ndarray:
-    frame = pl.read_parquet(path)
+    try:
+        frame = pl.read_parquet(path)
+    except pl.exceptions.PolarsError as error:
+        raise DataError(f"{path} is not a readable Parquet file ({str(error).splitlines()[0]}).") from error
     lists = [name for name, dtype in frame.schema.items() if isinstance(dtype, pl.List | pl.Array)]
     name = column or (lists[0] if len(lists) == 1 else None)
     if name is None or name not in lists:
@@ -137,10 +140,17 @@ def _parquet_vectors(path: Path, ids: Sequence[str], column: str | None) -> np.n
     if key is not None:
         frame = frame.with_columns(pl.col(key).cast(pl.String))
         wanted = pl.DataFrame({key: list(ids)})
-        frame = wanted.join(frame.unique(key), on=key, how="left", maintain_order="left")
+        frame = frame.filter(pl.col(key).is_in(wanted[key].implode()))
+        if frame[key].n_unique() < frame.height:
+            twice = frame[key].filter(frame[key].is_duplicated())[0]
+            raise DataError(f"{path} has more than one vector for the row {twice!r}; give one a row.")
+        frame = wanted.join(frame, on=key, how="left", maintain_order="left")
         absent = frame.filter(pl.col(name).is_null())[key]
         if len(absent):
             raise DataError(f"{path} has no vector for {len(absent)} of {len(ids)} pool rows (first: {absent[0]!r}).")
+    inner = frame.schema[name].inner  # type: ignore[attr-defined]
+    if not inner.is_numeric():
+        raise DataError(f"The column {name!r} of {path} must hold lists of numbers, found lists of {inner}.")
     widths = frame[name].list.len() if isinstance(frame.schema[name], pl.List) else None
     if widths is not None and widths.n_unique() != 1:
         raise DataError(f"The vectors in {path} differ in length (from {widths.min()!s} to {widths.max()!s} numbers).")

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import importlib.util
+import sys
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from tamis.data import Table
+from tamis.registry import METHODS
+
+
+def _worlds() -> Any:
+    """Load ``worlds.py`` by its path: test folders are no packages."""
+    name = "tamis_contract_worlds"
+    if name not in sys.modules:
+        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("worlds.py"))
+        module = importlib.util.module_from_spec(spec)
+        sys.modules[name] = module
+        spec.loader.exec_module(module)
+    return sys.modules[name]
+
+
+@pytest.fixture(scope="session")
+def worlds():
+    return _worlds().WORLDS
+
+
+@pytest.fixture(scope="module", params=sorted(METHODS))
+def method(request):
+    """Name of each registered method in turn."""
+    return request.param
+
+
+@pytest.fixture(scope="module")
+def world(method, worlds):
+    if method not in worlds:
+        pytest.fail(f"{method} has no world in tests/contract/worlds.py: add one, the suite then tests it")
+    return worlds[method]()
+
+
+@pytest.fixture(scope="session")
+def rows_of():
+    def rows_of(given: dict[str, Any], rows) -> dict[str, Any]:
+        """The world at these rows: tables and arrays that run over the rows are cut, signals go by id."""
+        rows, n = np.asarray(rows, dtype=np.int64), len(given["table"])
+
+        def cut(value: Any) -> Any:
+            if isinstance(value, Table):
+                return value.take(rows)
+            return value[rows] if isinstance(value, np.ndarray) and len(value) == n else value
+
+        return {name: cut(value) for name, value in given.items()}
+
+    return rows_of
+
+
+@pytest.fixture(scope="session")
+def bytes_by_id():
+    def bytes_by_id(selection, path: Path) -> bytes:
+        """Bytes of the selection's Parquet file, rows in order of their ids."""
+        type(selection)(selection.frame.sort("unit_id")).write(path)
+        return path.read_bytes()
+
+    return bytes_by_id

@@ -1,0 +1,251 @@
+"""What every method promises, whatever it does: manners, determinism, and what it does with bad or missing input."""
+
+from __future__ import annotations
+
+import copy
+import inspect
+from pathlib import Path
+
+import numpy as np
+import polars as pl
+import pytest
+
+from tamis.data import Table, read, write
+from tamis.errors import DataError, RecipeError, RunStateError, TamisError
+from tamis.registry import METHODS
+from tamis.select import Selection
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture(scope="module")
+def given(world):
+    return world.given()
+
+
+@pytest.fixture(scope="module")
+def fitted(world, given):
+    return world.make().fit(**given)
+
+
+def one_sentence(error: BaseException) -> None:
+    text = str(error)
+    assert "\n" not in text
+    assert 20 < len(text) < 500
+    assert text[-1] in ".)?"
+    assert "Traceback" not in text
+
+
+class TestConstructor:
+    def test_only_the_budget_may_be_positional(self, world):
+        for name, parameter in list(inspect.signature(world.estimator.__init__).parameters.items())[1:]:
+            if parameter.kind is inspect.Parameter.POSITIONAL_OR_KEYWORD:
+                assert name == "budget"
+            else:
+                assert parameter.kind is inspect.Parameter.KEYWORD_ONLY, name
+                assert parameter.default is not inspect.Parameter.empty, name
+
+    def test_it_stores_exactly_what_it_is_given_and_does_no_work(self, world):
+        names = world.estimator.parameter_names()
+        anything = {name: object() for name in names}
+        made = world.estimator(**anything)
+        assert vars(made).keys() == anything.keys()
+        for name in names:
+            assert getattr(made, name) is anything[name], name
+
+    def test_parameters_go_round(self, world):
+        made = world.make(seed=5)
+        again = world.estimator(**made.get_params())
+        assert again.get_params() == made.get_params() == copy.deepcopy(made).get_params()
+        assert again.set_params(seed=6) is again
+        assert (again.seed, made.seed) == (6, 5)
+
+    def test_scikit_learn_can_clone_it(self, world):
+        from sklearn.base import clone
+
+        made = world.make(seed=3)
+        twin = clone(made)
+        assert twin is not made
+        assert twin.get_params() == made.get_params()
+
+    def test_an_unknown_parameter_is_refused_with_a_suggestion(self, world):
+        made = world.make()
+        before = made.get_params()
+        with pytest.raises(RecipeError, match=r"Did you mean 'seed'\?") as caught:
+            made.set_params(sead=1)
+        one_sentence(caught.value)
+        assert made.get_params() == before
+
+    def test_repr_shows_what_differs_from_the_defaults(self, world):
+        shown = repr(world.make(seed=9))
+        assert shown.startswith(f"{world.estimator.__name__}(")
+        assert "seed=9" in shown
+
+    def test_defaults_are_immutable(self, world):
+        for name, parameter in inspect.signature(world.estimator.__init__).parameters.items():
+            assert not isinstance(parameter.default, list | dict | set | np.ndarray), name
+
+
+class TestFit:
+    def test_select_before_fit_is_refused(self, world):
+        with pytest.raises(RunStateError, match="not fitted yet") as caught:
+            world.make().select()
+        one_sentence(caught.value)
+
+    def test_fit_returns_self_and_ends_in_a_selection_of_every_unit(self, world, given):
+        made = world.make()
+        assert made.fit(**given) is made
+        selection = made.select()
+        assert isinstance(selection, Selection)
+        assert sorted(selection.frame["unit_id"]) == sorted(given["table"].ids)
+        assert selection.frame["reason"].null_count() == 0
+        assert selection.frame["step"].null_count() == 0
+
+    def test_fit_changes_neither_parameters_nor_its_input(self, world):
+        given = world.given()
+        frames = {k: v.frame.clone() for k, v in given.items() if hasattr(v, "frame")}
+        arrays = {k: v.copy() for k, v in given.items() if isinstance(v, np.ndarray)}
+        made = world.make()
+        before = made.get_params()
+        made.fit(**given)
+        assert made.get_params() == before
+        for name, frame in frames.items():
+            assert given[name].frame.equals(frame)
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(given[name], array)
+
+    def test_learned_state_ends_in_an_underscore(self, world, fitted):
+        learned = vars(fitted).keys() - set(world.estimator.parameter_names())
+        assert learned
+        assert all(name.endswith("_") for name in learned), learned
+
+    def test_the_same_seed_gives_the_same_bytes(self, world, given, fitted, tmp_path, bytes_by_id):
+        again = world.make().fit(**given)
+        assert bytes_by_id(again.select(), tmp_path / "a") == bytes_by_id(fitted.select(), tmp_path / "b")
+
+    def test_fitting_again_is_fitting_anew(self, world, given, fitted):
+        used = world.make(seed=4).fit(**given)
+        assert used.set_params(seed=world.make().seed).fit(**given).select() == fitted.select()
+
+    def test_no_global_random_state_is_read_or_moved(self, world, given, fitted):
+        np.random.seed(123)
+        state = np.random.get_state()[1].copy()
+        assert world.make().fit(**given).select() == fitted.select()
+        np.testing.assert_array_equal(np.random.get_state()[1], state)
+
+    @pytest.mark.parametrize("content_ids", [False, True])
+    def test_the_order_of_the_rows_changes_nothing(self, world, content_ids, rows_of, tmp_path, bytes_by_id):
+        given = world.given(content_ids=content_ids)
+        straight = bytes_by_id(world.make().fit(**given).select(), tmp_path / "straight")
+        n = len(given["table"])
+        for number, order in enumerate((np.arange(n)[::-1], np.random.default_rng(1).permutation(n))):
+            shuffled = rows_of(given, order)
+            assert shuffled["table"].ids.to_list() != given["table"].ids.to_list()
+            found = world.make().fit(**shuffled).select()
+            assert bytes_by_id(found, tmp_path / str(number)) == straight
+
+
+class TestBadInput:
+    def test_duplicate_ids_are_refused_by_every_way_in(self, given, tmp_path):
+        frame = given["table"].frame
+        twice = pl.concat([frame, frame[:1]])
+        for attempt in (lambda: Table.from_frame(twice), lambda: Table(twice)):
+            with pytest.raises(DataError, match=r"must be unique") as caught:
+                attempt()
+            one_sentence(caught.value)
+        twice.write_ndjson(tmp_path / "pool.jsonl")
+        with pytest.raises(DataError, match=r"must be unique") as caught:
+            read(tmp_path / "pool.jsonl")
+        one_sentence(caught.value)
+
+    @pytest.mark.parametrize("n", [0, 1])
+    def test_no_row_and_one_row_are_refused(self, world, given, rows_of, n):
+        with pytest.raises(TamisError) as caught:
+            world.make(budget=1).fit(**rows_of(given, np.arange(n)))
+        one_sentence(caught.value)
+
+    def test_an_empty_file_is_refused(self, tmp_path):
+        (tmp_path / "pool.jsonl").write_text("")
+        with pytest.raises(DataError, match="no usable rows") as caught:
+            read(tmp_path / "pool.jsonl")
+        one_sentence(caught.value)
+
+
+class TestMissingMeasurements:
+    """The rule that sets tamis apart: what was not measured is neither kept nor dropped."""
+
+    @pytest.mark.parametrize("status", ["missing", "refused", "unparsed"])
+    def test_they_decide_nothing(self, world, given, fitted, status):
+        decided = fitted.select().frame.filter(pl.col("decision").is_not_null())
+        gone = [row["unit_id"] for d in ("keep", "drop") for row in decided.filter(decision=d).head(15).to_dicts()]
+        found = world.make().fit(**world.hidden(given, gone, status)).select()
+        rows = found.frame.filter(pl.col("unit_id").is_in(gone))
+        assert rows.height == 30
+        for column in ("decision", "score", "rank"):
+            assert rows[column].null_count() == 30, column
+        assert rows["reason"].null_count() == 0
+        assert set(gone) <= set(found.undecided)
+        assert not set(gone) & set(found.chosen)
+
+    def test_how_a_measurement_failed_changes_nothing_for_others(self, world, given):
+        gone = given["table"].ids.to_list()[5:45]
+        found = [
+            world.make().fit(**world.hidden(given, gone, status)).select()
+            for status in ("missing", "refused", "unparsed")
+        ]
+        assert found[0] == found[1] == found[2]
+
+    def test_what_needs_no_measurement_stays_as_it_is(self, world, given, fitted):
+        gone = given["table"].ids.to_list()[5:45]
+        without = world.untouched(world.make().fit(**world.hidden(given, gone, "refused")))
+        for name, values in world.untouched(fitted).items():
+            np.testing.assert_array_equal(without[name], values, err_msg=name)
+
+    def test_the_rest_is_still_decided(self, world, given):
+        gone = given["table"].ids.to_list()[5:45]
+        found = world.make().fit(**world.hidden(given, gone, "missing")).select()
+        never = set(world.make().fit(**given).select().undecided)
+        assert set(found.undecided) == never | set(gone)
+        assert found.counts()["keep"] == world.params["budget"]
+
+    def test_no_measurement_at_all_is_refused(self, world, given):
+        nothing = world.hidden(given, given["table"].ids.to_list(), "refused")
+        with pytest.raises(DataError) as caught:
+            world.make().fit(**nothing)
+        one_sentence(caught.value)
+
+
+class TestSurfaces:
+    def test_the_registry_names_a_class_of_its_own_name(self, method, world):
+        assert METHODS[method].load() is world.estimator
+        assert callable(METHODS[method].load_job())
+
+    def test_it_has_a_page_in_the_docs(self, method):
+        page = ROOT / METHODS[method].docs
+        assert page.exists(), f"{page} is missing"
+        text = page.read_text(encoding="utf-8")
+        assert METHODS[method].paper.split()[-1] in text
+        assert f"tamis {METHODS[method].verb}" in text
+
+    def test_it_has_a_verb(self, method):
+        from tamis.cli.app import app
+
+        assert METHODS[method].verb in {command.name for command in app.registered_commands}
+
+    def test_it_has_a_section_of_the_report(self, method):
+        assert callable(METHODS[method].load_section())
+
+    def test_every_parameter_is_documented(self, world):
+        docs = inspect.getdoc(world.estimator)
+        for name in world.estimator.parameter_names():
+            assert f"\n{name} : " in docs, name
+
+    def test_a_selection_survives_the_disk(self, fitted, tmp_path):
+        fitted.select().write(tmp_path / "selection.parquet")
+        assert Selection.read(tmp_path / "selection.parquet") == fitted.select()
+
+    def test_a_selection_applies_to_its_table(self, world, given, fitted, tmp_path):
+        kept = fitted.select().apply(given["table"])
+        assert len(kept) == world.params["budget"]
+        write(kept, tmp_path / "selected.jsonl")
+        assert read(tmp_path / "selected.jsonl").ids.to_list() == kept.ids.to_list()

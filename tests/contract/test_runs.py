@@ -1,0 +1,139 @@
+"""What every method's run promises: interrupted anywhere, resumed by any engine, it ends in the same bytes."""
+
+from __future__ import annotations
+
+import importlib
+
+import pytest
+
+from tamis.engine import get_engine
+from tamis.recipe import Recipe
+from tamis.registry import ENGINES, METHODS
+from tamis.runs import Run
+
+ENDS = ("selection.parquet", "evidence.parquet", "selected.jsonl")
+
+
+class Stopper:
+    """Progress that raises KeyboardInterrupt at its n-th report."""
+
+    def __init__(self, at: int) -> None:
+        self.left = at
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.left -= 1
+        if self.left < 0:
+            raise KeyboardInterrupt
+
+
+class Counter:
+    def __init__(self) -> None:
+        self.seen: list[tuple[str, int, int]] = []
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        self.seen.append((step, done, total))
+
+
+@pytest.fixture(scope="module")
+def recipe(method, world, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("world")
+    inputs, params = world.files(folder, world.given())
+    return Recipe(method=method, inputs=inputs, params=params)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small_shards(world):
+    """Lower the method's shard size, so that a small world has several shards."""
+    with pytest.MonkeyPatch.context() as patch:
+        if world.small:
+            module, _, name = world.small.partition(":")
+            patch.setattr(importlib.import_module(module), name, 64)
+        yield
+
+
+def go(recipe, folder, *, engine="inline", progress=None):
+    """Execute the recipe in a run directory that has no sibling to borrow finished steps from."""
+    folder.parent.mkdir(exist_ok=True)
+    with Run.start(folder, recipe, command="") as run:
+        job = METHODS[recipe.method].load_job()
+        return job(run, engine=get_engine(engine, workers=2), progress=progress)
+
+
+def ends(folder):
+    return {name: (folder / name).read_bytes() for name in ENDS}
+
+
+@pytest.fixture(scope="module")
+def straight(recipe, tmp_path_factory):
+    """A run in one go: its results, and how often it reported progress."""
+    folder = tmp_path_factory.mktemp("straight") / "run"
+    counter = Counter()
+    summary = go(recipe, folder, progress=counter)
+    return folder, ends(folder), counter.seen, summary
+
+
+def test_there_are_several_shards_to_lose(straight):
+    assert len(straight[2]) >= 4
+
+
+def test_resume_equals_a_straight_run_wherever_it_was_stopped(recipe, straight, tmp_path):
+    for at in range(len(straight[2])):
+        folder = tmp_path / f"at-{at}" / "run"
+        with pytest.raises(KeyboardInterrupt):
+            go(recipe, folder, progress=Stopper(at))
+        assert not (folder / "selection.parquet").exists()
+        go(recipe, folder)
+        assert ends(folder) == straight[1], f"stopped at report {at}: {straight[2][at]}"
+
+
+def test_resume_computes_no_finished_shard_again(recipe, straight, tmp_path):
+    folder = tmp_path / "lone" / "run"
+    at = len(straight[2]) - 1
+    with pytest.raises(KeyboardInterrupt):
+        go(recipe, folder, progress=Stopper(at))
+    parts = {p: p.stat().st_mtime_ns for p in folder.glob("steps/*/part-*.parquet")}
+    assert parts
+    go(recipe, folder)
+    assert {p: p.stat().st_mtime_ns for p in parts} == parts
+
+
+def test_resuming_a_finished_run_changes_nothing(recipe, straight):
+    folder, before, _, summary = straight
+    assert go(recipe, folder) == summary
+    assert ends(folder) == before
+
+
+@pytest.mark.parametrize("engine", sorted(ENGINES))
+def test_every_engine_gives_the_same_bytes(recipe, straight, tmp_path, engine):
+    folder = tmp_path / engine / "run"
+    go(recipe, folder, engine=engine)
+    assert ends(folder) == straight[1]
+
+
+def test_any_engine_resumes_the_work_of_another(recipe, straight, tmp_path):
+    for first, second in (("inline", "process"), ("process", "inline")):
+        folder = tmp_path / first / "run"
+        with pytest.raises(KeyboardInterrupt):
+            go(recipe, folder, engine=first, progress=Stopper(2))
+        go(recipe, folder, engine=second)
+        assert ends(folder) == straight[1]
+
+
+def test_a_run_is_as_good_as_the_python_call(world, straight, tmp_path, bytes_by_id):
+    from tamis.select import Selection
+
+    called = world.make().fit(**world.given()).select()
+    ran = Selection.read(straight[0])
+    assert bytes_by_id(ran, tmp_path / "ran") == bytes_by_id(called, tmp_path / "called")
+
+
+def test_unmeasured_units_make_the_run_incomplete(straight):
+    folder, _, _, summary = straight
+    assert summary["undecided"] > 0
+    assert Run.open(folder).status == "incomplete"
+
+
+def test_the_section_of_the_report_is_drawn_from_the_run_alone(method, straight):
+    sections = METHODS[method].load_section()(straight[0])
+    assert len(sections) >= 3
+    assert all(section.html for section in sections)
