@@ -90,6 +90,39 @@ def test_other_formats_come_back_as_they_came(curate, pool, call):
     assert kept.sort("prompt").equals(pl.read_parquet(pool / "parquet" / "selected.parquet").sort("prompt"))
 
 
+def test_the_graph_of_another_pool_is_not_taken_over(curate, pool, call):
+    """The same vectors, looked up by id, belong to other records: a run beside must search anew."""
+    import numpy as np
+
+    rows = [json.loads(line) for line in (pool / "pool.jsonl").read_text().splitlines()]
+    ids = [f"r{i:02d}" for i in range(60)]
+    pl.DataFrame({"id": ids, "v": np.load(pool / "vectors.npy")}).write_parquet(pool / "v.parquet")
+    for name, order in {"a": ids, "b": ids[::-1][:40]}.items():
+        lines = [json.dumps({"id": i, **row}) + "\n" for i, row in zip(order, rows, strict=False)]
+        (pool / f"{name}.jsonl").write_text("".join(lines))
+    for folder, names in {"together": "ab", "alone": "b"}.items():
+        (pool / folder).mkdir()
+        for name in names:
+            done = curate(source=f"{name}.jsonl", embeddings="v.parquet", out=f"{folder}/{name}")
+            assert done.exit_code == 0, done.stderr
+    together, alone = ((pool / f / "b" / "selection.parquet").read_bytes() for f in ("together", "alone"))
+    assert together == alone
+
+
+def test_a_matrix_that_is_not_usable_corrects_nothing_but_hides_no_doubt(curate, pool, call):
+    import numpy as np
+
+    rows = [json.loads(line) for line in (pool / "pool.jsonl").read_text().splitlines()]
+    for row, rating in zip(rows, np.random.default_rng(0).permutation(60) % 2 * 4 + 1, strict=True):
+        row["rating"] = int(rating)
+    (pool / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    judge = json.loads(curate("--json", "--rule", "vote").stdout)["raters"]["rating"]
+    assert (judge["verdict"], judge["corrected"]) == ("not usable", 0)
+    part = pl.read_parquet(pool / "run" / "steps" / "02-curate" / "part-00000.parquet")
+    assert part["misrated_prob"].max() > 0.5
+    assert not part["corrected"].any()
+
+
 def test_truth_is_scored_and_shown(curate, pool):
     assert curate("--truth", "rating").exit_code == 0
     assert "rule is better here" in (pool / "run" / "report.html").read_text()

@@ -16,7 +16,7 @@ import tamis
 
 SOURCE = Path(tamis.__file__).parent
 LEVELS = {
-    "kernel": {"data", "runs", "recipe", "engine", "models", "select", "errors", "registry", "estimator"},
+    "kernel": {"data", "runs", "recipe", "engine", "models", "select", "errors", "registry", "estimator", "cache"},
     "primitive": {"noise", "neighbors", "influence", "train", "evidence"},
     "method": {"curate", "people", "fairness", "series", "federated", "forget", "prune"},
     "surface": {"report", "serve", "cli", "__main__", "toy"},

@@ -11,13 +11,13 @@ def table_of(n, ids=None):
     return Table.from_frame(pl.DataFrame({"id": ids, "text": [f"t{i}" for i in range(n)]}))
 
 
-def fill(score, longtail, budget, *, ids=None, ties="id", corrected=None, names=None):
+def fill(score, longtail, budget, *, ids=None, ties="id", origin=None, names=None):
     n = len(score)
     return fill_budget(
         table_of(n, ids),
         score=np.array(score, dtype=np.float64),
         longtail=np.array(longtail, dtype=np.float64),
-        corrected=np.zeros(n, dtype=bool) if corrected is None else np.array(corrected),
+        origin=np.array(["rated"] * n if origin is None else origin),
         score_names=names,
         budget=budget,
         ties=ties,
@@ -85,7 +85,7 @@ def test_ranks_count_from_the_best():
 
 
 def test_corrected_ratings_say_so():
-    reasons = fill([2, 1], [0, 0], 1, corrected=[True, False]).frame["reason"].to_list()
+    reasons = fill([2, 1], [0, 0], 1, origin=["corrected", "rated"]).frame["reason"].to_list()
     assert reasons[0].startswith("corrected score 2.00,")
     assert reasons[1].startswith("rated score 1.00,")
 

@@ -95,4 +95,7 @@ def test_a_flagged_item_below_the_threshold_keeps_its_rating():
     votes = votes_of(appearances=10, flagged=[4, 6], votes=[{2: 4}, {2: 6}])
     found = aggregate(votes, [1, 1])
     assert found.curated(np.array([1, 1]), 0.5).tolist() == [1, 2]
-    assert changes_by_threshold(found, np.array([0.3, 0.5, 0.9])) == [(0.3, 2), (0.5, 1), (0.9, 0)]
+    assert changes_by_threshold(found, np.array([1, 1]), np.array([0.3, 0.5, 0.9])) == [
+        (0.3, 2), (0.5, 1), (0.9, 0),
+    ]  # fmt: skip
+    assert found.curated(np.array([1, 1]), 0.3, classes=[0, 2]).tolist() == [1, 1], "a guarded class was replaced"

@@ -45,10 +45,14 @@ def test_the_better_rule_is_named_with_the_figures():
     better, worse = RuleScore(0.9, 0.8, 0.7, 0.85), RuleScore(0.5, 0.4, 0.7, 0.75)
     said = RuleComparison(10, 1, 2, 1, rank=worse, vote=better).verdict()
     assert said == (
-        "The vote rule is better here: F1 0.900 against 0.500, precision of corrections 0.800 against 0.400, "
-        "accuracy 0.700 -> 0.850 against 0.750."
+        "Asked once over the pool, without threshold, the vote rule is better here: F1 0.900 against 0.500, "
+        "precision of corrections 0.800 against 0.400, accuracy 0.700 -> 0.850 against 0.750."
     )
-    assert RuleComparison(10, 1, 2, 1, rank=better, vote=worse).verdict().startswith("The rank rule is better")
+    assert (
+        RuleComparison(10, 1, 2, 1, rank=better, vote=worse)
+        .verdict()
+        .startswith("Asked once over the pool, without threshold, the rank rule is better")
+    )
     assert RuleComparison(10, 1, 2, 1, rank=worse, vote=worse).verdict().startswith("Neither rule is better")
 
 

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from tamis.models import VectorStore
-from tamis.models.vector_store import cache_folder
+from tamis.cache import cache_folder
 
 
 def vectors(n, d=3):

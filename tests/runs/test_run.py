@@ -81,6 +81,14 @@ def test_a_folder_with_other_things_is_left_alone(tmp_path, pool, begin):
     assert [p.name for p in (tmp_path / "r").iterdir()] == ["thesis.tex"]
 
 
+def test_a_kill_at_the_very_beginning_does_not_lock_the_folder_out(tmp_path, pool, begin):
+    (tmp_path / "r").mkdir()
+    (tmp_path / "r" / ".lock").write_text("123")
+    (tmp_path / "r" / ".tmp-123-recipe.yaml").write_text("meth")
+    begin(tmp_path / "r", pool)
+    assert not list((tmp_path / "r").glob(".tmp-*"))
+
+
 def test_unwritable_folder(tmp_path, pool, begin):
     with pytest.raises(RunStateError, match="cannot be written"):
         begin(pool / "r", pool)

@@ -35,6 +35,9 @@ def guarded(verb: Callable[P, int | None]) -> Callable[P, None]:
                 print_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
             typer.echo(f"tamis: {error}", err=True)
             raise typer.Exit(error.exit_code) from None
+        except OSError as error:  # a full disk, a file that may not be read
+            typer.echo(f"tamis: {error.strerror or error}: {error.filename or 'no file named'}.", err=True)
+            raise typer.Exit(TamisError.exit_code) from None
         except KeyboardInterrupt:
             typer.echo("tamis: interrupted; finished work is kept, 'tamis resume RUN' goes on.", err=True)
             raise typer.Exit(INTERRUPTED) from None

@@ -22,7 +22,8 @@ def demo(
 ) -> int:
     """Curate 2,996 Databricks Dolly records that a small language model rated, and write a report.
 
-    The judge is SmolLM2 with 135 million parameters: far too weak for the job, which is what the report shows.
+    The judge is SmolLM2 with 135 million parameters. The report shows how little its ratings agree among similar
+    records; whether they are right is not known.
     """
     examples = examples_folder()
     return start_curation(

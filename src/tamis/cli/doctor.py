@@ -20,7 +20,7 @@ WANTED = {
 @guarded
 def doctor(json_: JsonOption = False) -> int:
     """Check Python, packages, cores and the cache folder; exit code 2 if the core does not work."""
-    from tamis.models.vector_store import cache_folder
+    from tamis.cache import cache_folder
     from tamis.runs.manifest import package_versions
 
     extras = {name: package_versions(packages) for name, packages in WANTED.items()}

@@ -34,7 +34,10 @@ def describe(summary: dict[str, Any]) -> str:
         f"kept {summary['keep']} of {summary['rows']} records (budget {summary['budget']}), dropped {summary['drop']}"
     ]
     if summary["undecided"]:
-        lines.append(f"not decided: {summary['undecided']} records without a rating; rate them and run again")
+        lines.append(
+            f"not decided: {summary['undecided']} records without a rating; rate them and curate again "
+            "into another --out"
+        )
     if summary["rejected"]:
         lines.append(f"rejected on reading: {summary['rejected']} rows, see rejects.parquet")
     for name, rater in summary["raters"].items():

@@ -37,9 +37,12 @@ def _as_text(found: dict[str, Any]) -> str:
         line = f"  {rating['rater']}: rated {rating['rating']:g} (class {rating['observed_name']})"
         line += f", agreement with neighbours {rating['agreement']:.2f}"
         line += f", flagged in {rating['misrated_prob']:.0%} of rounds"
-        if rating["suggested_name"] is not None:
-            verb = "corrected to" if rating["curated"] != rating["observed"] else "not corrected; suggestion"
-            line += f"; {verb} {rating['suggested_name']} (confidence {rating['confidence']:.2f})"
+        if rating["corrected"]:
+            line += f"; corrected to {rating['curated_name']} (confidence {rating['confidence']:.2f})"
+        elif rating["suggested_name"] is not None:
+            line += f"; not corrected, suggestion {rating['suggested_name']} (confidence {rating['confidence']:.2f})"
+        if not rating["corrected"] and rating["curated"] != rating["observed"]:
+            line += f"; exact copies were rated apart and share {rating['curated_name']}"
         lines.append(line)
     if found["neighbors"]:
         lines.append("  nearest neighbours:")

@@ -11,8 +11,7 @@ from tamis.select import Selection
 
 def canonical_order(table: Table) -> np.ndarray:
     """Rows by ascending id, so that neither ties nor the last bits of a distance depend on the order of the rows."""
-    order: np.ndarray = np.argsort(table.ids.to_numpy().astype(str), kind="stable")
-    return order
+    return table.ids.arg_sort().to_numpy().astype(np.int64)
 
 
 def rank_records(score: np.ndarray, longtail: np.ndarray, tie: np.ndarray) -> np.ndarray:
@@ -43,7 +42,7 @@ def fill_budget(
     *,
     score: np.ndarray,
     longtail: np.ndarray,
-    corrected: np.ndarray,
+    origin: np.ndarray,
     score_names: tuple[str, ...] | None = None,
     budget: int,
     ties: str,
@@ -57,8 +56,8 @@ def fill_budget(
     score : ndarray of shape (n,), float64
         Curated score, NaN without one; such records stay undecided.
     longtail : ndarray of shape (n,), float64
-    corrected : ndarray of shape (n,), bool
-        Whether the rating was corrected.
+    origin : ndarray of shape (n,), str
+        Where the score comes from, e.g. ``"rated"`` or ``"corrected"``: the first word of the reason.
     score_names : tuple of str or None
         What each class is called, where a score is a class; None where it combines several raters.
     budget : int
@@ -84,7 +83,7 @@ def fill_budget(
             "score": score,
             "rank": rank,
             "step": ["curate/ds2"] * n,
-            "corrected": corrected,
+            "origin": origin,
             "called": called,
             "longtail": longtail,
         }
@@ -98,8 +97,9 @@ def fill_budget(
         .then(pl.lit("at the cut, among its rarest"))
         .otherwise(pl.lit("at the cut, less rare than those kept"))
     )
-    how = pl.when("corrected").then(pl.lit("corrected")).otherwise(pl.lit("rated"))
-    reason = pl.format("{} score {}, {} (rarity {})", how, pl.col("called"), where, pl.col("longtail").round(4))
+    reason = pl.format(
+        "{} score {}, {} (rarity {})", pl.col("origin"), pl.col("called"), where, pl.col("longtail").round(4)
+    )
     scored = pl.col("rank") >= 0
     return Selection(
         frame.with_columns(

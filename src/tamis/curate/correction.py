@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,7 +17,8 @@ class Correction:
     Attributes
     ----------
     misrated_prob : ndarray of shape (n,), float64
-        Share of rounds in which the rating was flagged; NaN for items without a rating.
+        Share of rounds in which the rating was flagged, the paper's estimate of the probability that it is wrong; NaN
+        for items without a rating.
     suggested : ndarray of shape (n,), int64
         The class, other than the observed one, with the most votes; -1 where nothing was voted.
     confidence : ndarray of shape (n,), float64
@@ -27,9 +29,13 @@ class Correction:
     suggested: np.ndarray
     confidence: np.ndarray
 
-    def curated(self, observed: np.ndarray, threshold: float) -> np.ndarray:
-        """Replace a rating by the suggestion where ``confidence >= threshold``; every other item keeps its own."""
-        change = (observed >= 0) & (self.suggested >= 0) & (self.confidence >= threshold)
+    def curated(self, observed: np.ndarray, threshold: float, *, classes: Sequence[int] | None = None) -> np.ndarray:
+        """Replace ratings by the suggestion where ``confidence >= threshold``; all others stay.
+
+        ``classes`` limits which observed classes may be replaced.
+        """
+        allowed = observed >= 0 if classes is None else np.isin(observed, classes)
+        change = allowed & (self.suggested >= 0) & (self.confidence >= threshold)
         return np.where(change, self.suggested, observed)
 
 
@@ -72,7 +78,8 @@ def aggregate_votes(votes: RoundVotes, observed: np.ndarray, *, smoothing: bool)
     return Correction(misrated_prob=q, suggested=np.where(best > 0, suggested, -1), confidence=confidence)
 
 
-def changes_by_threshold(correction: Correction, thresholds: np.ndarray) -> list[tuple[float, int]]:
+def changes_by_threshold(
+    correction: Correction, observed: np.ndarray, thresholds: np.ndarray, *, classes: Sequence[int] | None = None
+) -> list[tuple[float, int]]:
     """Return how many ratings would change at each confidence threshold."""
-    voted = correction.confidence[correction.suggested >= 0]
-    return [(float(t), int((voted >= t).sum())) for t in thresholds]
+    return [(float(t), int((correction.curated(observed, t, classes=classes) != observed).sum())) for t in thresholds]

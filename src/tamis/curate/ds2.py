@@ -214,7 +214,7 @@ class DS2(Selector):
             table,
             score=self.score_,
             longtail=self.longtail_,
-            corrected=np.any([c.corrected for c in self.raters_.values()], axis=0),
+            origin=self._origin(),
             score_names=labels[0].scale.names if len(labels) == 1 else None,
             budget=self.budget,
             ties="row" if self.fidelity == "paper" else "id",
@@ -264,6 +264,12 @@ class DS2(Selector):
 
     def _embed(self, table: Table) -> np.ndarray:
         return embed_texts(table.texts(), embedder=get_embedder(self.embedder), engine=get_engine("inline"))
+
+    def _origin(self) -> np.ndarray:
+        """Say of each record where its score comes from."""
+        corrected = np.any([c.corrected for c in self.raters_.values()], axis=0)
+        moved = np.any([c.curated != c.labels.observed for c in self.raters_.values()], axis=0)
+        return np.where(corrected, "corrected", np.where(moved, "shared by exact copies:", "rated"))
 
     def _longtail(self, graph: NeighborGraph) -> np.ndarray:
         if self.fidelity == "paper":

@@ -26,17 +26,18 @@ def curation_evidence(ds2: DS2, table: Table) -> Evidence:
         The pool it was fitted on.
     """
     kept = (ds2.selection_.frame["decision"] == "keep").fill_null(False).to_numpy()
-    words = np.array([len(text.split()) for text in table.responses()], dtype=np.float64)
     metrics: list[tuple[str, str, np.ndarray, str]] = [
         ("curated score", "", ds2.score_, "higher"),
         ("rarity", "", ds2.longtail_, "neither"),
-        ("words in the response", "", words, "neither"),
     ]
+    if table.roles.keys() & {"prompt", "response", "messages"}:
+        words = np.array([len(text.split()) for text in table.responses()], dtype=np.float64)
+        metrics.append(("words in the response", "", words, "neither"))
     for name, found in ds2.raters_.items():
         metrics.append(("rating", name, found.labels.values, "higher"))
         # a rating that was replaced no longer stands, however doubtful it was
         standing = np.where(found.corrected, np.nan, found.correction.misrated_prob)
-        metrics.append(("probability that a rating left standing is wrong", name, standing, "lower"))
+        metrics.append(("share of rounds that flag a rating left standing", name, standing, "lower"))
     rows = []
     for metric, group, values, better in metrics:
         rng = np.random.default_rng(derive_seed(ds2.seed, "evidence", metric, group))

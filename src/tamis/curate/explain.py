@@ -42,7 +42,7 @@ def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
     curation = pl.read_parquet(part)
     own = curation.filter(pl.col("unit_id") == row["unit_id"])
     fields = ("rater", "status", "rating", "observed", "observed_name", "agreement", "misrated_prob", "suggested_name",
-              "confidence", "curated")  # fmt: skip
+              "confidence", "curated", "curated_name", "corrected")  # fmt: skip
     near = own.row(0, named=True)
     ratings = curation.filter(pl.col("rater") == own["rater"][0])["unit_id"]
     neighbors = []

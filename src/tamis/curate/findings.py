@@ -54,6 +54,8 @@ def curation_frame(ds2: DS2, table: Table) -> pl.DataFrame:
                     "suggested_name": names.gather(found.correction.suggested % len(names)),
                     "confidence": found.correction.confidence,
                     "curated": found.curated,
+                    "curated_name": names.gather(found.curated % len(names)),
+                    "corrected": found.corrected,
                     "longtail": ds2.longtail_,
                     "near": nearest,
                     "similarity": similarity,
@@ -85,6 +87,7 @@ def findings(ds2: DS2, table: Table, signal: Signal, *, source: dict[str, str]) 
         "pool": _pool(ds2, table, signal),
         "selection": {**ds2.selection_.counts(), "budget": ds2.budget, "cut": _cut(ds2, kept)},
         "unmeasured": int((~measured).sum()),
+        "ratings_missing": sum(int((r.labels.status != "ok").sum()) for r in ds2.raters_.values()),
         "raters": [_rater(ds2, name, found, kept) for name, found in ds2.raters_.items()],
         "agreement": _between_raters(ds2),
         "doubtful": _doubtful(ds2, table),
@@ -153,7 +156,9 @@ def _rater(ds2: DS2, name: str, found: RaterCuration, kept: np.ndarray) -> dict[
         "changed": int(changed.sum()),
         "settled": int(settled.sum()),
         "flows": flows.sort("len", "old", "new", descending=[True, False, False]).rows(),
-        "thresholds": changes_by_threshold(found.correction, THRESHOLDS),
+        "thresholds": changes_by_threshold(
+            found.correction, labels.observed, THRESHOLDS, classes=correctable_classes(ds2, found.transition)
+        ),
         "copies": {"several": several, "differ": differ},
     }
 
@@ -180,7 +185,9 @@ def _between_raters(ds2: DS2) -> list[dict[str, Any]]:
 
 def _doubtful(ds2: DS2, table: Table) -> list[dict[str, Any]]:
     """Ratings most likely wrong, each with its nearest neighbours and their ratings."""
-    graph, texts_p, texts_r = ds2.graph_, table.prompts(), table.responses()
+    graph = ds2.graph_
+    has_text = bool(table.roles.keys() & {"prompt", "response", "messages"})
+    texts_p, texts_r = (table.prompts(), table.responses()) if has_text else ([""] * len(table),) * 2
     found: list[tuple[float, float, int, str, int]] = []
     for name, rater in ds2.raters_.items():
         doubt = np.nan_to_num(rater.correction.misrated_prob)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import time
 from collections.abc import Sequence
@@ -24,6 +25,7 @@ from tamis.models import embed_texts, get_embedder, read_vectors
 from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
 from tamis.neighbors.blocks import GraphBlock
 from tamis.runs import Run, Step, atomic_path, atomic_write_text, digest_file, digest_json
+from tamis.runs.digests import DIGEST_BYTES
 from tamis.runs.steps import Progress
 from tamis.select import Selection
 
@@ -61,13 +63,12 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale, truth=truth)
 
     vectors, source = _vectors(run, table, ds2, engine, progress)
-    order = canonical_order(table)
-    graph = _graph(run, vectors, order, source, ds2, engine, progress)
+    graph = None if ds2.fidelity == "paper" else _graph(run, vectors, table, ds2, engine, progress)
 
     step = run.step(
         "curate",
         version=VERSION,
-        params=ds2.get_params(),
+        params={**ds2.get_params(), "embedder": None},  # the source stands for it
         ratings=_digest_ratings(signal),
         truth=None if truth is None else digest_json(np.nan_to_num(truth, nan=-1e9).tolist()),
         graph=source,
@@ -76,10 +77,7 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     )
     if not step.complete:
         started = time.monotonic()
-        if ds2.fidelity == "paper":
-            ds2.fit(table, ratings=signal, embeddings=vectors, truth=truth)
-        else:
-            ds2.fit(table, ratings=signal, graph=graph, truth=truth)
+        ds2.fit(table, ratings=signal, embeddings=vectors if graph is None else None, graph=graph, truth=truth)
         _write(step.folder / "part-00000.parquet", curation_frame(ds2, table))
         ds2.selection_.write(step.folder / "selection.parquet")
         _write(step.folder / "evidence.parquet", curation_evidence(ds2, table).frame)
@@ -136,7 +134,7 @@ def _vectors(
         return read_vectors(given, n_rows=len(table), ids=table.ids.to_list()), {"embeddings": digest_file(given)}
     embedder, texts = get_embedder(ds2.embedder), table.texts()
     source = {"embedder": embedder.fingerprint, "texts": digest_json(text_digests(texts))}
-    step = run.step("embed", **source)
+    step = run.step("embed", version=VERSION, **source)
     path = step.folder / "vectors.npy"
     if not step.complete:
         started = time.monotonic()
@@ -160,23 +158,29 @@ class _SearchBlock:
 
 
 def _graph(
-    run: Run,
-    vectors: np.ndarray,
-    order: np.ndarray,
-    source: dict[str, str],
-    ds2: DS2,
-    engine: Engine,
-    progress: Progress | None,
+    run: Run, vectors: np.ndarray, table: Table, ds2: DS2, engine: Engine, progress: Progress | None
 ) -> NeighborGraph:
-    """Neighbour graph over rows in order of their ids, block by block; returned for rows in table order."""
+    """Neighbour graph over rows in order of their ids, returned for rows in table order.
+
+    The key names the very matrix that is searched: another pool, or the same one under other ids, is another graph.
+    """
+    order = canonical_order(table)
     X = unit_rows(vectors[order], copy=False)
+    searched = hashlib.blake2b(np.ascontiguousarray(X).data, digest_size=DIGEST_BYTES).hexdigest()
+    k = ds2.graph_neighbors
+    key = {"version": VERSION, "k": k, "X": searched, "index": ds2.index}
     if ds2.index != "exact":
-        report = None if progress is None else (lambda done, total: progress("neighbors", done, total))
-        return knn_graph(X, k=ds2.graph_neighbors, method=ds2.index, seed=ds2.seed, progress=report).for_rows(order)
+        step = run.step("neighbors", seed=ds2.seed, **key)
+        if not step.complete:
+            started = time.monotonic()
+            report = None if progress is None else (lambda done, total: progress("neighbors", done, total))
+            knn_graph(X, k=k, method=ds2.index, seed=ds2.seed, progress=report).save(step.folder)
+            step.finish(seconds=time.monotonic() - started)
+        return NeighborGraph.load(step.folder).for_rows(order)
+    step = run.step("neighbors", block=BLOCK_SIZE, **key)
     copies = merge_duplicates(X)
     X = X[copies.first] if copies.n_merged else X
-    k = min(ds2.graph_neighbors, len(X) - 1)
-    step = run.step("neighbors", k=k, block=BLOCK_SIZE, **source)
+    k = min(k, len(X) - 1)
     shared = step.folder / "unit.npy"
     if not step.complete:
         _save(shared, X)
@@ -227,7 +231,7 @@ def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
         "selection": str(run.folder / "selection.parquet"),
         "report": str(run.folder / "report.html"),
     }
-    run.finish("incomplete" if found["unmeasured"] else "complete", summary)
+    run.finish("incomplete" if found["ratings_missing"] else "complete", summary)
     return summary
 
 

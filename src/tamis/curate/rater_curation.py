@@ -88,9 +88,9 @@ def curate_rater(
     transition = _transition(ds2, labels, observed, graph, X)
     votes = _detect(ds2, labels, observed, transition, graph, ids, X)
     correction = aggregate_votes(votes, observed, smoothing=X is not None)
-    curated = correction.curated(observed, ds2.threshold)
+    curated = correction.curated(observed, ds2.threshold, classes=correctable_classes(ds2, transition))
     agreement = knn_agreement(observed, graph.idx, graph.dist, labels.scale.n_classes, k=min(ds2.neighbors, graph.k))
-    known = None if truth is None else labels.scale.classes(np.asarray(truth, dtype=np.float64))[graph.first]
+    known = None if truth is None else labels.classes_of_groups(np.asarray(truth, dtype=np.float64), graph)
     by_row, rated = graph.group, labels.observed >= 0
     return RaterCuration(
         labels=labels,
@@ -103,7 +103,7 @@ def curate_rater(
         ),
         curated=np.where(rated, curated[by_row], -1),
         corrected=rated & (curated != observed)[by_row],
-        rules=compare_rules(observed, agreement, transition, known),
+        rules=compare_rules(observed, agreement, transition, known, curated=curated),
     )
 
 
@@ -120,6 +120,7 @@ def _transition(
         n_restarts=ds2.n_restarts,
         n_bootstrap=ds2.n_bootstrap,
         naming=ds2.naming,
+        duplicate_share=graph.duplicate_share,
         class_names=labels.scale.names,
         seed=seed,
     )
@@ -150,12 +151,11 @@ def _detect(
         rule=ds2.rule,
         T=T,
         p=p,
-        classes=correctable_classes(ds2, transition),
     )
 
 
 def correctable_classes(ds2: DS2, transition: TransitionMatrix) -> list[int]:
-    """Observed classes in which ratings may be flagged.
+    """Observed classes in which ratings may be replaced. Doubt is measured and shown in all classes.
 
     The matrix guards the rank rule: classes it does not identify are left alone unless ``correct="all"``. When ratings
     do not follow the features at all, neither rule may correct anything.

@@ -43,13 +43,11 @@ class RaterLabels:
         -------
         ndarray of shape (graph.n_unique,), int64
         """
-        rated = np.flatnonzero(self.observed >= 0)
-        group, observed = graph.group[rated], self.observed[rated]
-        order = np.lexsort((observed, group))
-        members, start, count = np.unique(group[order], return_index=True, return_counts=True)
-        out = np.full(graph.n_unique, MISSING, dtype=np.int64)
-        out[members] = observed[order][start + (count - 1) // 2]
-        return out
+        return _lower_medians(self.observed, graph)
+
+    def classes_of_groups(self, values: np.ndarray, graph: NeighborGraph) -> np.ndarray:
+        """Class of each distinct record by other ratings on the same scale, such as true ones."""
+        return _lower_medians(self.scale.classes(values), graph)
 
     def copies_rated_apart(self, graph: NeighborGraph) -> tuple[int, int]:
         """Count (records with several rated copies, those of them whose copies got different classes).
@@ -63,6 +61,16 @@ class RaterLabels:
         np.maximum.at(high, graph.group[rated], self.observed[rated])
         several = np.bincount(graph.group[rated], minlength=graph.n_unique) > 1
         return int(several.sum()), int((several & (low < high)).sum())
+
+
+def _lower_medians(classes: np.ndarray, graph: NeighborGraph) -> np.ndarray:
+    rated = np.flatnonzero(classes >= 0)
+    group, observed = graph.group[rated], classes[rated]
+    order = np.lexsort((observed, group))
+    members, start, count = np.unique(group[order], return_index=True, return_counts=True)
+    out = np.full(graph.n_unique, MISSING, dtype=np.int64)
+    out[members] = observed[order][start + (count - 1) // 2]
+    return out
 
 
 def labels_by_rater(
@@ -88,6 +96,13 @@ def labels_by_rater(
         if rater not in names:
             raise RecipeError(f"There is no rater {rater!r} in the ratings.{did_you_mean(rater, names)}")
         names = [rater]
+    rated = signal.frame.filter(pl.col("criterion") == criterion)["rater"].unique()
+    names = [name for name in names if name in rated]
+    if not names:
+        raise RecipeError(
+            f"The ratings have no criterion {criterion!r}.{did_you_mean(criterion, signal.criteria)} "
+            "Choose one with --criterion."
+        )
     aligned = {name: signal.aligned(table, rater=name, criterion=criterion) for name in names}
     for name, (values, _) in aligned.items():
         measured = values[~np.isnan(values)]
@@ -131,6 +146,8 @@ def require_truth(truth: np.ndarray | None, labels: Sequence[RaterLabels]) -> No
         if values.shape != rater.values.shape:
             raise DataError(f"The true ratings have shape {values.shape}; expected {rater.values.shape}, one a row.")
         scale = rater.scale
+        if not ((rater.observed >= 0) & ~np.isnan(values)).any():
+            raise DataError(f"No record that the rater {rater.rater!r} rated has a true rating; leave truth out.")
         outside = values[(values < scale.low) | (values > scale.high)]
         if scale.kind != "quantile" and len(outside):
             raise DataError(

@@ -38,8 +38,9 @@ class RuleComparison:
     Attributes
     ----------
     n_rated, flagged_rank, flagged_vote, flagged_both : int
-    rank, vote : RuleScore or None
-        None unless the truth was given.
+    rank, vote, applied : RuleScore or None
+        Either rule asked once, every flag replaced by its neighbours' vote; and the correction that this run made, with
+        its rounds, threshold and guard. None unless the truth was given.
     """
 
     n_rated: int
@@ -48,6 +49,7 @@ class RuleComparison:
     flagged_both: int
     rank: RuleScore | None = None
     vote: RuleScore | None = None
+    applied: RuleScore | None = None
 
     def verdict(self) -> str:
         """Return which rule is better and by how much, or that it was not tested."""
@@ -59,17 +61,27 @@ class RuleComparison:
             )
         better, worse = ("rank", "vote") if self.rank.f1 >= self.vote.f1 else ("vote", "rank")
         ours, other = getattr(self, better), getattr(self, worse)
-        head = f"The {better} rule is better here" if ours.f1 > other.f1 else "Neither rule is better here (rank, vote)"
+        head = f"the {better} rule is better here" if ours.f1 > other.f1 else "neither rule is better here (rank, vote)"
         return (
-            f"{head}: F1 {ours.f1:.3f} against {other.f1:.3f}, precision of corrections "
-            f"{_decimal(ours.precision)} against {_decimal(other.precision)}, accuracy {ours.accuracy_before:.3f} -> "
-            f"{ours.accuracy_after:.3f} against {other.accuracy_after:.3f}."
+            f"Asked once over the pool, without threshold, {head}: F1 {ours.f1:.3f} against {other.f1:.3f}, "
+            f"precision of corrections {_decimal(ours.precision)} against {_decimal(other.precision)}, "
+            f"accuracy {ours.accuracy_before:.3f} -> {ours.accuracy_after:.3f} against {other.accuracy_after:.3f}."
+            + self._made()
+        )
+
+    def _made(self) -> str:
+        if self.applied is None:
+            return ""
+        made = self.applied
+        return (
+            f" The correction that was made: F1 {made.f1:.3f}, precision {_decimal(made.precision)}, "
+            f"accuracy {made.accuracy_before:.3f} -> {made.accuracy_after:.3f}."
         )
 
     def to_dict(self) -> dict[str, Any]:
         """Return the figures and the verdict, ready for JSON: a precision of no corrections is None."""
         found = asdict(self)
-        for score in (found["rank"], found["vote"]):
+        for score in (found["rank"], found["vote"], found["applied"]):
             if score is not None and math.isnan(score["precision"]):
                 score["precision"] = None
         return {**found, "verdict": self.verdict()}
@@ -80,9 +92,14 @@ def _decimal(value: float) -> str:
 
 
 def compare_rules(
-    observed: np.ndarray, agreement: Agreement, transition: TransitionMatrix, truth: np.ndarray | None = None
+    observed: np.ndarray,
+    agreement: Agreement,
+    transition: TransitionMatrix,
+    truth: np.ndarray | None = None,
+    *,
+    curated: np.ndarray | None = None,
 ) -> RuleComparison:
-    """Flag once with each rule and, where ``truth`` (classes, -1 unknown) is given, score both."""
+    """Flag once with each rule and, where ``truth`` (classes, -1 unknown) is given, score both and ``curated``."""
     rated = observed >= 0
     by_rank = rank_rule(observed, agreement.score, transition.T, transition.p, transition.n_classes)
     by_vote = vote_rule(observed, agreement.vote)
@@ -95,10 +112,13 @@ def compare_rules(
     if truth is None:
         return counted
     known = rated & (truth >= 0)
-    rank, vote = (
-        _score(flag[known], observed[known], agreement.vote[known], truth[known]) for flag in (by_rank, by_vote)
+    attempts = [(by_rank, agreement.vote), (by_vote, agreement.vote)]
+    if curated is not None:
+        attempts.append((curated != observed, curated))
+    rank, vote, *applied = (
+        _score(flag[known], observed[known], instead[known], truth[known]) for flag, instead in attempts
     )
-    return replace(counted, rank=rank, vote=vote)
+    return replace(counted, rank=rank, vote=vote, applied=applied[0] if applied else None)
 
 
 def _score(flag: np.ndarray, observed: np.ndarray, vote: np.ndarray, truth: np.ndarray) -> RuleScore:

@@ -104,6 +104,8 @@ class RatingScale:
             )
         edges = np.unique(np.quantile(values, np.arange(1, n_classes) / n_classes))
         edges = edges[edges < values.max()]
+        if not len(edges):  # so many at the top that every quantile is the maximum: the top is a class of its own
+            edges = np.unique(values)[-2:-1]
         bounds = [float(values.min()), *edges.tolist(), float(values.max())]
         names = tuple(f"{a:.2f}-{b:.2f}" for a, b in pairwise(bounds))
         return cls("quantile", bounds[0], bounds[-1], names, tuple(edges.tolist()))

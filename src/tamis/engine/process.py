@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from concurrent.futures.process import BrokenProcessPool
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from typing import TypeVar
 
 from tamis.errors import IncompleteError, parameter_error
@@ -52,7 +53,7 @@ class ProcessEngine:
         workers = min(self.workers, len(shards))
         # "spawn": a forked child would inherit the locks of faiss's and torch's thread pools
         pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_share_cores, initargs=(workers,)
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(workers,)
         )
         waiting = iter(enumerate(shards))
         running: dict[Future[R], int] = {}
@@ -72,9 +73,18 @@ class ProcessEngine:
             pool.shutdown(wait=True, cancel_futures=True)
 
 
-def _share_cores(workers: int) -> None:
-    """Give each worker its share of the cores; must run before numerical libraries are imported."""
+def _start_worker(workers: int) -> None:
+    """Give a worker its share of the cores, before numerical libraries are imported, and end it with its parent."""
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
+    threading.Thread(target=_end_with_parent, daemon=True).start()
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone: a killed run must leave no one who goes on writing to it."""
+    parent = parent_process()
+    if parent is not None:
+        parent.join()
+        os._exit(1)
 
 
 def _finished(running: dict[Future[R], int]) -> Iterator[tuple[int, R]]:

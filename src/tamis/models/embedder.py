@@ -103,12 +103,13 @@ def get_embedder(name: str) -> Embedder:
     from huggingface_hub import snapshot_download
 
     try:
-        return _from_folder(name, Path(snapshot_download(name)))
+        folder = snapshot_download(name)
     except (OSError, ValueError) as error:
         raise BackendError(
             f"The embedder {name!r} could not be fetched from the hub ({type(error).__name__}); "
             "check the network or pass a local folder."
         ) from error
+    return _from_folder(name, Path(folder))
 
 
 def _from_folder(name: str, folder: Path) -> Embedder:

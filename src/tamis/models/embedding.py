@@ -41,7 +41,8 @@ def embed_texts(
     """Embed each distinct text once and return one vector a text.
 
     Shards are fixed by the distinct texts alone (longest first, then by digest), so neither the order of the rows nor
-    the engine changes a vector. Texts already in the store are not embedded again.
+    the engine nor an interruption changes a vector. Texts already in the store are not embedded again; those that
+    another pool put there keep the vectors of its batches, which may differ in the last bits (about 1e-7).
 
     Parameters
     ----------

@@ -2,22 +2,14 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
 import polars as pl
 
+from tamis.cache import cache_folder
 from tamis.runs.atomic import atomic_path
 from tamis.runs.digests import digest_json
-
-
-def cache_folder() -> Path:
-    """Folder of everything tamis keeps between runs: ``$TAMIS_CACHE``, else ``tamis`` in the user's cache folder."""
-    chosen = os.environ.get("TAMIS_CACHE")
-    if chosen:
-        return Path(chosen)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "tamis"
 
 
 class VectorStore:

@@ -139,7 +139,6 @@ class TransitionMatrix:
             *_about_rows(self),
             *_about_rare_classes(self),
             *_about_identification(self),
-            *_about_copies(self),
         ]
 
     def to_frame(self) -> pl.DataFrame:
@@ -261,13 +260,3 @@ def _about_identification(matrix: TransitionMatrix) -> list[str]:
             "a lower mean, so rows may be swapped"
         )
     return found
-
-
-def _about_copies(matrix: TransitionMatrix) -> list[str]:
-    share = matrix.diagnostics.duplicate_share
-    if share <= 0:
-        return []
-    return [
-        f"{share:.1%} of the rows are exact copies: unless they were merged before the neighbours were searched, the "
-        "rater looks better than it is"
-    ]

@@ -54,4 +54,4 @@ def derive_seed(seed: int, *names: str | int) -> int:
     >>> derive_seed(0, "bootstrap", 1) != derive_seed(0, "bootstrap", 2)
     True
     """
-    return int(digest_json([seed, *names])[:15], 16)
+    return int(digest_json([int(seed), *names])[:15], 16)

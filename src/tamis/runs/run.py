@@ -12,7 +12,7 @@ from typing import IO, Any, Self
 
 from tamis.errors import RunStateError
 from tamis.recipe import Recipe
-from tamis.runs.atomic import atomic_write_text, clear_temporaries
+from tamis.runs.atomic import PREFIX, atomic_write_text, clear_temporaries
 from tamis.runs.digests import digest_file, digest_json
 from tamis.runs.ledger import Ledger
 from tamis.runs.manifest import new_manifest, read_manifest, write_manifest
@@ -66,7 +66,7 @@ class Run:
         folder = Path(folder)
         identity = recipe.identity({role: digest_file(path) for role, path in recipe.inputs.items()})
         try:
-            if folder.exists() and any(folder.iterdir()) and not (folder / "recipe.yaml").exists():
+            if folder.exists() and not (folder / "recipe.yaml").exists() and any(map(_foreign, folder.iterdir())):
                 raise RunStateError(f"{folder} is not empty and not a run directory; choose another --out.")
             folder.mkdir(parents=True, exist_ok=True)
             lock = _locked(folder)
@@ -128,8 +128,7 @@ class Run:
         numbered = f"{self._n_steps:02d}-{name}"
         step = Step(self.folder / "steps" / numbered, digest_json({"step": name, **depends_on}), self.ledger)
         if not step.complete:
-            siblings = [p for p in self.folder.absolute().parent.iterdir() if (p / "manifest.json").exists()]
-            step.reuse_from(sorted(siblings))
+            step.reuse_from(sorted(_runs_in(self.folder.absolute().parent)))
         self.manifest["steps"][numbered] = step.key
         return step
 
@@ -161,6 +160,19 @@ class Run:
         if self._lock is not None:
             self._lock.close()
             self._lock = None
+
+
+def _foreign(path: Path) -> bool:
+    """Whether a file is not what a run that was killed at its very beginning leaves."""
+    return path.name != ".lock" and not path.name.startswith(PREFIX)
+
+
+def _runs_in(folder: Path) -> list[Path]:
+    """Run directories in a folder; those that may not be read do not count."""
+    try:
+        return [path for path in folder.iterdir() if os.path.exists(path / "manifest.json")]  # noqa: PTH110
+    except OSError:
+        return []
 
 
 def require_run(folder: Path) -> None:

@@ -214,7 +214,8 @@ class Selection:
             both.with_columns(
                 decision=pl.when(chosen).then(action).when(~chosen).then(pl.lit("drop")).otherwise(None),
                 score=pl.coalesce("score", "score_right"),
-                rank=pl.coalesce("rank", "rank_right"),
+                # ranks of two selections do not count together
+                rank=pl.lit(None) if how == "or" else pl.col("rank"),
                 reason=pl.concat_str(reasons, separator=f" {how} ", ignore_nulls=True),
                 step=pl.concat_str("step", "step_right", separator=f" {how} ", ignore_nulls=True),
             )
