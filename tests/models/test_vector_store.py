@@ -1,8 +1,8 @@
 import numpy as np
 import pytest
 
-from tamis.models import VectorStore
 from tamis.cache import cache_folder
+from tamis.models import VectorStore
 
 
 def vectors(n, d=3):
