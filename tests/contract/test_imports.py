@@ -167,12 +167,7 @@ def test_listing_names_loads_no_numerical_library(code):
 
 
 def test_status_loads_no_numerical_library(finished_run):
-    assert not loaded_after(verb("status", str(finished_run))) & set(HEAVY)
-
-
-@pytest.mark.xfail(reason="runs/steps.py imports polars when it is imported, not when parts are read", strict=True)
-def test_status_does_not_load_polars_either(finished_run):
-    assert "polars" not in loaded_after(verb("status", str(finished_run)))
+    assert not loaded_after(verb("status", str(finished_run))) & {*HEAVY, "polars"}
 
 
 def test_the_public_names_are_these():

@@ -9,13 +9,14 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
-
-import polars as pl
+from typing import TYPE_CHECKING, Any
 
 from tamis.engine import Engine
 from tamis.runs.atomic import atomic_path, atomic_write_text
 from tamis.runs.ledger import Ledger
+
+if TYPE_CHECKING:
+    import polars as pl
 
 Progress = Callable[[str, int, int], None]
 """Called with (step name, units done, units in all)."""
@@ -132,6 +133,8 @@ class Step:
 
     def parts(self) -> Iterator[pl.DataFrame]:
         """Yield the parts in shard order."""
+        import polars as pl
+
         for path in sorted(self.folder.glob("part-*.parquet")):
             yield pl.read_parquet(path)
 
