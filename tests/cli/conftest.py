@@ -48,3 +48,19 @@ def curate(call, pool):
         return call("curate", pool / source, *given, *more)
 
     return curate
+
+
+@pytest.fixture
+def refused():
+    """Check that a result is one sentence on standard error, with these words, and exit code 2."""
+
+    def refused(result, *words):
+        assert result.exit_code == 2, (result.stdout, result.stderr)
+        said = result.stderr.strip()
+        assert said.startswith("tamis: ")
+        assert "\n" not in said
+        assert "Traceback" not in said
+        for word in words:
+            assert word in said, said
+
+    return refused

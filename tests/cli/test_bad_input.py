@@ -12,18 +12,6 @@ def lines(rows):
     return "".join(json.dumps(row) + "\n" for row in rows).encode()
 
 
-def refused(result, *words):
-    """Check that a result is one sentence on standard error and exit code 2."""
-    assert result.exit_code == 2, (result.stdout, result.stderr)
-    said = result.stderr.strip()
-    assert said.startswith("tamis: ")
-    assert "\n" not in said
-    assert "Traceback" not in said
-    for word in words:
-        assert word in said
-    return said
-
-
 @pytest.mark.parametrize(
     ("content", "words"),
     [
@@ -39,20 +27,20 @@ def refused(result, *words):
     ],
     ids=["empty", "blank", "one row", "same ids", "not UTF-8", "all equal", "no scale fits", "all missing", "words"],
 )
-def test_pools(curate, pool, content, words):
+def test_pools(curate, pool, content, words, refused):
     (pool / "pool.jsonl").write_bytes(content)
     refused(curate(budget=1), *words)
 
 
-def test_ratings_outside_the_given_scale(curate):
+def test_ratings_outside_the_given_scale(curate, refused):
     refused(curate("--scale", "0-3"), "30 ratings lie outside the scale 0-3")
 
 
-def test_missing_rating_column(curate):
+def test_missing_rating_column(curate, refused):
     refused(curate(ratings="ratings"), "neither a file nor a column", "Did you mean 'rating'")
 
 
-def test_a_rating_file_about_other_records(curate, pool):
+def test_a_rating_file_about_other_records(curate, pool, refused):
     (pool / "other.csv").write_text("id,rating\nx,1\ny,2\n")
     refused(curate(ratings=pool / "other.csv"), "rating")
 
@@ -68,12 +56,12 @@ def test_a_rating_file_about_other_records(curate, pool):
     ],
     ids=["nan", "inf", "zero", "too few", "flat"],
 )
-def test_vectors(curate, pool, vectors, words):
+def test_vectors(curate, pool, vectors, words, refused):
     np.save(pool / "bad.npy", vectors)
     refused(curate(embeddings="bad.npy"), *words)
 
 
-def test_vectors_of_another_kind(curate, pool):
+def test_vectors_of_another_kind(curate, pool, refused):
     (pool / "bad.npy").write_bytes(b"no array")
     refused(curate(embeddings="bad.npy"), "not a readable .npy")
     (pool / "bad.txt").write_text("1 2 3")
@@ -82,7 +70,7 @@ def test_vectors_of_another_kind(curate, pool):
 
 
 @pytest.mark.parametrize(("budget", "words"), [(0, "Got 0"), (-3, "Got -3"), (61, "at most the 60 rows")])
-def test_budgets(curate, pool, budget, words):
+def test_budgets(curate, pool, budget, words, refused):
     refused(curate(budget=budget), "'budget' parameter of DS2", words)
     if budget < 1:
         assert not (pool / "run").exists(), "a folder was made for a recipe that cannot run"
@@ -94,11 +82,11 @@ def test_budgets(curate, pool, budget, words):
      ("--fidelity", "exact"), ("--index", "annoy"), ("--scale", "five"), ("--engine", "spark"), ("--seed", "-1")],
     ids=lambda o: o[0],
 )  # fmt: skip
-def test_options(curate, option):
+def test_options(curate, option, refused):
     refused(curate(*option))
 
 
-def test_unknown_extension_and_missing_pool(curate, pool):
+def test_unknown_extension_and_missing_pool(curate, pool, refused):
     (pool / "pool.xlsx").write_bytes(b"PK")
     refused(curate(source="pool.xlsx"), ".xlsx")
     refused(curate(source="absent.jsonl"), "absent.jsonl")
@@ -115,18 +103,18 @@ def test_a_truncated_line_is_rejected_and_the_rest_goes_on(curate, pool):
     assert (pool / "run" / "rejects.parquet").exists()
 
 
-def test_unwritable_run_folder(curate):
+def test_unwritable_run_folder(curate, refused):
     refused(curate(out="pool.jsonl/run"), "cannot be written")
 
 
-def test_a_run_of_another_recipe_is_kept(curate, pool):
+def test_a_run_of_another_recipe_is_kept(curate, pool, refused):
     assert curate().exit_code == 0
     before = {p.name: p.read_bytes() for p in (pool / "run").iterdir() if p.suffix in (".parquet", ".html")}
     refused(curate(budget=11), "another recipe", "params.budget (10 -> 11)", "--out")
     assert before == {p.name: p.read_bytes() for p in (pool / "run").iterdir() if p.suffix in (".parquet", ".html")}
 
 
-def test_a_folder_that_is_no_run(curate, pool, call):
+def test_a_folder_that_is_no_run(curate, pool, call, refused):
     (pool / "mine").mkdir()
     (pool / "mine" / "letter.txt").write_text("dear")
     refused(curate(out="mine"), "not empty")
@@ -135,7 +123,7 @@ def test_a_folder_that_is_no_run(curate, pool, call):
     refused(call("why", pool / "mine", "x"), "not a run directory")
 
 
-def test_bad_data_can_be_corrected_in_place(curate, pool):
+def test_bad_data_can_be_corrected_in_place(curate, pool, refused):
     good = (pool / "pool.jsonl").read_bytes()
     (pool / "pool.jsonl").write_bytes(lines(ROWS[:1]))
     refused(curate(), "1 row")

@@ -7,16 +7,6 @@ import polars as pl
 import pytest
 
 
-def one_sentence(result, *words):
-    assert result.exit_code == 2, (result.stdout, result.stderr)
-    said = result.stderr.strip()
-    assert said.startswith("tamis: ")
-    assert "\n" not in said
-    assert "Traceback" not in said
-    for word in words:
-        assert word in said, said
-
-
 def rows_of(pool):
     return [json.loads(line) for line in (pool / "pool.jsonl").read_text().splitlines()]
 
@@ -33,23 +23,23 @@ def rows_of(pool):
     ],
     ids=["torn parquet", "truncated", "no columns", "empty", "extension", "twice"],
 )
-def test_rating_files(curate, pool, name, content, words):
+def test_rating_files(curate, pool, name, content, words, refused):
     (pool / name).write_bytes(content)
-    one_sentence(curate(ratings=pool / name), *words)
+    refused(curate(ratings=pool / name), *words)
 
 
-def test_vectors_in_parquet(curate, pool):
+def test_vectors_in_parquet(curate, pool, refused):
     (pool / "bad.parquet").write_bytes(b"PAR1 and no more")
-    one_sentence(curate(embeddings="bad.parquet"), "not a readable Parquet")
+    refused(curate(embeddings="bad.parquet"), "not a readable Parquet")
     frame = pl.DataFrame({"id": ["a", "b"], "vector": [[1.0], [2.0]]})
     frame.write_parquet(pool / "other.parquet")
-    one_sentence(curate(embeddings="other.parquet"), "no vector for 60 of 60 pool rows")
+    refused(curate(embeddings="other.parquet"), "no vector for 60 of 60 pool rows")
 
 
 @pytest.mark.parametrize("suffix", ["csv", "json", "parquet"])
-def test_pools_that_are_not_what_their_name_says(curate, pool, suffix):
+def test_pools_that_are_not_what_their_name_says(curate, pool, suffix, refused):
     (pool / f"bad.{suffix}").write_bytes(b"\xff\xfe\x00\xd8{")
-    one_sentence(curate(source=f"bad.{suffix}"), f"bad.{suffix}")
+    refused(curate(source=f"bad.{suffix}"), f"bad.{suffix}")
 
 
 def test_a_line_that_is_no_utf8_is_rejected_and_the_rest_goes_on(curate, pool):
@@ -65,22 +55,22 @@ def test_a_line_that_is_no_utf8_is_rejected_and_the_rest_goes_on(curate, pool):
     assert "UTF-8" in reject["reason"]
 
 
-def test_columns_that_are_not_there(curate):
-    one_sentence(curate("--truth", "ratingg"), "Did you mean 'rating'?")
-    one_sentence(curate("--group", "kindd"), "kindd")
-    one_sentence(curate("--id-column", "uuid"), "uuid")
-    one_sentence(curate("--criterion", "style"), "style")
+def test_columns_that_are_not_there(curate, refused):
+    refused(curate("--truth", "ratingg"), "Did you mean 'rating'?")
+    refused(curate("--group", "kindd"), "kindd")
+    refused(curate("--id-column", "uuid"), "uuid")
+    refused(curate("--criterion", "style"), "style")
 
 
-def test_truth_off_the_scale(curate, pool):
+def test_truth_off_the_scale(curate, pool, refused):
     rows = [{**row, "true": 50 if i == 3 else row["rating"]} for i, row in enumerate(rows_of(pool))]
     (pool / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    one_sentence(curate("--truth", "true"), "1 true ratings lie outside the scale")
+    refused(curate("--truth", "true"), "1 true ratings lie outside the scale")
 
 
-def test_one_bootstrap_replicate_is_refused_before_anything_is_made(call, pool):
+def test_one_bootstrap_replicate_is_refused_before_anything_is_made(call, pool, refused):
     given = ["--ratings", "rating", "--budget", 5, "--out", pool / "run", "--embeddings", pool / "vectors.npy"]
-    one_sentence(call("curate", pool / "pool.jsonl", *given, "--bootstrap", 1), "'n_bootstrap' parameter of DS2")
+    refused(call("curate", pool / "pool.jsonl", *given, "--bootstrap", 1), "'n_bootstrap' parameter of DS2")
     assert not (pool / "run").exists()
 
 
@@ -95,12 +85,12 @@ def test_one_bootstrap_replicate_is_refused_before_anything_is_made(call, pool):
     ],
     ids=["pool emptied", "pool gone", "vectors changed", "recipe torn", "manifest torn"],
 )
-def test_a_refused_resume_keeps_what_was_computed(curate, call, pool, spoil):
+def test_a_refused_resume_keeps_what_was_computed(curate, call, pool, spoil, refused):
     assert curate("--quiet").exit_code == 0
     kept = {p: p.read_bytes() for p in (pool / "run").rglob("*.parquet")}
     kept[pool / "run" / "report.html"] = (pool / "run" / "report.html").read_bytes()
     spoil(pool)
-    one_sentence(call("resume", pool / "run", "--quiet"))
+    refused(call("resume", pool / "run", "--quiet"))
     assert {p: p.read_bytes() for p in kept} == kept
 
 
@@ -115,23 +105,23 @@ def test_a_refused_resume_keeps_what_was_computed(curate, call, pool, spoil):
     ],
     ids=["column", "pool", "vectors", "budget", "folder"],
 )
-def test_with_json_every_error_is_an_object_on_standard_output(curate, arguments, kind):
+def test_with_json_every_error_is_an_object_on_standard_output(curate, arguments, kind, refused):
     result = curate("--json", **arguments)
-    one_sentence(result)
+    refused(result)
     error = json.loads(result.stdout)
     assert (error["kind"], error["exit_code"]) == (kind, 2)
     assert f"tamis: {error['error']}" == result.stderr.strip()
 
 
-def test_other_verbs_refuse_in_json_too(call, pool):
+def test_other_verbs_refuse_in_json_too(call, pool, refused):
     for arguments in (("status",), ("resume",), ("report",), ("why", "x")):
         verb, *rest = arguments
         result = call(verb, pool / "absent", *rest, "--json")
-        one_sentence(result, "absent")
+        refused(result, "absent")
         assert json.loads(result.stdout)["kind"] == "RunStateError"
 
 
-def test_why_asks_for_an_id_it_can_find(curate, call, pool):
+def test_why_asks_for_an_id_it_can_find(curate, call, pool, refused):
     assert curate("--quiet").exit_code == 0
-    one_sentence(call("why", pool / "run", "nosuchid"), "nosuchid")
-    one_sentence(call("why", pool / "run", ""), "several ids")
+    refused(call("why", pool / "run", "nosuchid"), "nosuchid")
+    refused(call("why", pool / "run", ""), "several ids")

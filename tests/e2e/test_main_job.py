@@ -66,6 +66,26 @@ def test_a_finished_run_can_be_repeated_without_work(finished, tamis):
     assert json.loads(tamis("status", out, "--json").stdout)["status"] == "complete"
 
 
+def test_the_demo(dolly_slice, root, tmp_path, monkeypatch):
+    """The demo's own path through the command line, on a slice of its data: all of it takes minutes."""
+    from typer.testing import CliRunner
+
+    from tamis.cli import demo
+    from tamis.cli.app import app
+
+    assert demo.examples_folder() == root / "examples"
+    folder = tmp_path / "examples"
+    folder.mkdir()
+    lines = dolly_slice.read_text(encoding="utf-8").splitlines(keepends=True)[:80]
+    (folder / "dolly.jsonl").write_text("".join(lines), encoding="utf-8")
+    shutil.copy(root / "examples" / "dolly_ratings.parquet", folder)
+    monkeypatch.setattr(demo, "examples_folder", lambda: folder)
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
+    shown = CliRunner().invoke(app, ["demo", "--budget", "10", "--out", str(tmp_path / "run")], catch_exceptions=False)
+    assert shown.exit_code == 0, shown.stderr
+    assert f"report            {tmp_path / 'run' / 'report.html'}" in shown.stdout
+
+
 @pytest.mark.parametrize("dark", [False, True])
 def test_the_report_opens_in_a_browser(finished, tmp_path, dark):
     browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")

@@ -1,7 +1,3 @@
-import hashlib
-from dataclasses import dataclass
-from pathlib import Path
-
 import numpy as np
 import polars as pl
 import pytest
@@ -9,70 +5,11 @@ import pytest
 from tamis.engine import get_engine
 from tamis.errors import DataError, MissingExtraError, RecipeError
 from tamis.models import VectorStore, embed_texts, get_embedder, read_vectors
-from tamis.models.embedding import SHARD_SIZE
 
 
-@dataclass(frozen=True)
-class HashEmbedder:
-    """An embedder whose vectors are known: digits of a digest. Notes each text that it was given."""
-
-    log: str
-    name: str = "hash"
-    folder: str = ""
-    fingerprint: str = "hash"
-
-    def encode(self, texts):
-        with Path(self.log).open("a") as stream:
-            stream.writelines(text + "\n" for text in texts)
-        return np.array([list(hashlib.sha256(t.encode()).digest()[:4]) for t in texts], dtype=np.float32)
-
-
-@pytest.fixture
-def embedder(tmp_path):
-    return HashEmbedder(str(tmp_path / "log"))
-
-
-def seen(embedder):
-    return sorted(Path(embedder.log).read_text().splitlines())
-
-
-TEXTS = [f"text {i % 400}" for i in range(700)]
-
-
-@pytest.mark.parametrize("engine", ["inline", "process"])
-def test_each_distinct_text_is_embedded_once(embedder, tmp_path, engine):
-    found = embed_texts(TEXTS, embedder=embedder, engine=get_engine(engine), store=VectorStore(tmp_path / "s"))
-    np.testing.assert_array_equal(found, HashEmbedder(str(tmp_path / "other")).encode(TEXTS))
-    assert seen(embedder) == sorted(set(TEXTS))
-
-
-def test_a_full_store_needs_no_model(embedder, tmp_path):
-    store, inline = VectorStore(tmp_path / "s"), get_engine("inline")
-    first = embed_texts(TEXTS, embedder=embedder, engine=inline, store=store)
-    again = embed_texts(TEXTS[::-1], embedder=embedder, engine=inline, store=store)
-    np.testing.assert_array_equal(again, first[::-1])
-    assert len(seen(embedder)) == 400
-
-
-def test_finished_shards_survive_an_interruption(embedder, tmp_path):
-    store = VectorStore(tmp_path / "s")
-
-    def stop(step, done, total):
-        if done == SHARD_SIZE:
-            raise KeyboardInterrupt
-
-    with pytest.raises(KeyboardInterrupt):
-        embed_texts(TEXTS, embedder=embedder, engine=get_engine("inline"), store=store, progress=stop)
-    told = []
-    embed_texts(TEXTS, embedder=embedder, engine=get_engine("inline"), store=store, progress=lambda *a: told.append(a))
-    assert told[0] == ("embed", SHARD_SIZE, 400)
-    assert told[-1] == ("embed", 400, 400)
-    assert seen(embedder) == sorted(set(TEXTS))
-
-
-def test_nothing_to_embed(embedder):
+def test_nothing_to_embed(letters, tmp_path):
     with pytest.raises(DataError, match="nothing to embed"):
-        embed_texts([], embedder=embedder, engine=get_engine("inline"))
+        embed_texts([], embedder=letters(log=str(tmp_path / "log")), engine=get_engine("inline"))
 
 
 def test_the_bundled_model_embeds_meaning(tmp_path):

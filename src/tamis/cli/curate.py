@@ -85,8 +85,9 @@ def start_curation(
 
     DS2(**params, seed=seed).validate()  # before a folder is made for a recipe that cannot run
     get_engine(engine, workers=workers)
-    if Path(params.get("embedder", "")).is_dir():
-        params = {**params, "embedder": str(Path(params["embedder"]).absolute())}
+    embedder = params.get("embedder")
+    if embedder and Path(embedder).is_dir():
+        params = {**params, "embedder": str(Path(embedder).absolute())}
     inputs = {"pool": str(pool.absolute())}
     if embeddings is not None:
         inputs["embeddings"] = str(embeddings.absolute())

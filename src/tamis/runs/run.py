@@ -5,6 +5,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -73,7 +74,8 @@ class Run:
             clear_temporaries(folder)
         except OSError as error:
             raise RunStateError(f"The run directory {folder} cannot be written: {error.strerror or error}.") from error
-        try:
+        with ExitStack() as on_failure:
+            on_failure.callback(lock.close)
             if (folder / "manifest.json").exists() and (folder / "steps").exists():
                 run = cls(folder, recipe, read_manifest(folder), clock)
                 _require_same(folder, run.manifest["identity"], identity)
@@ -85,9 +87,7 @@ class Run:
                 write_manifest(folder, manifest)
                 run = cls(folder, recipe, manifest, clock)
                 run.ledger.add("started", command=command)
-        except BaseException:
-            lock.close()
-            raise
+            on_failure.pop_all()
         run._lock = lock
         return run
 
