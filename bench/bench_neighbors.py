@@ -91,13 +91,13 @@ def show(row: Row) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, nargs="+", default=[50_000, 100_000])
+    parser.add_argument("--rows", type=int, nargs="+", default=[20_000, 50_000])
     parser.add_argument("--sklearn-rows", type=int, default=10_000, help="rows for the comparison with scikit-learn")
     parser.add_argument("--methods", nargs="*", default=["ivf", "hnsw"], choices=["ivf", "hnsw"])
     parser.add_argument("--dimensions", type=int, default=384)
     parser.add_argument("--centres", type=int, default=2_000)
     parser.add_argument("--k", type=int, default=40)
-    parser.add_argument("--rounds", type=int, default=2, help="pairs of runs per comparison")
+    parser.add_argument("--rounds", type=int, default=1, help="pairs of runs per comparison")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--json", type=Path, help="also write the table, with the settings, to this file")
     options = parser.parse_args()
