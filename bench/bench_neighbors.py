@@ -1,6 +1,6 @@
 """Speed and recall of ``tamis.neighbors.knn_graph`` beside faiss and scikit-learn, on clustered unit vectors.
 
-``python bench/bench_neighbors.py [--rows 50000 100000] [--json PATH]``
+``python bench/bench_neighbors.py [--rows 20000 50000] [--json PATH]``
 
 Each comparison runs in pairs, the two sides taking turns to go first, and gives the median of the ratios, so that a
 machine which slows down meanwhile slows both. The vectors are synthetic: recall on other data must be measured there
