@@ -18,6 +18,7 @@ from tamis.errors import DataError, RecipeError, TamisError
 
 if TYPE_CHECKING:
     from tamis.curate import DS2
+    from tamis.curate.rating import Rubric, rate
     from tamis.data import Signal, Table, read, write
     from tamis.evidence import Evidence
     from tamis.neighbors import NeighborGraph, knn_graph
@@ -34,6 +35,7 @@ _HOMES = {
     "Evidence": "tamis.evidence",
     "NeighborGraph": "tamis.neighbors",
     "Recipe": "tamis.recipe",
+    "Rubric": "tamis.curate.rating",
     "Run": "tamis.runs",
     "Selection": "tamis.select",
     "Signal": "tamis.data",
@@ -41,6 +43,7 @@ _HOMES = {
     "TransitionMatrix": "tamis.noise",
     "estimate_transition": "tamis.noise",
     "knn_graph": "tamis.neighbors",
+    "rate": "tamis.curate.rating",
     "read": "tamis.data",
     "write": "tamis.data",
     "write_report": "tamis.report",
@@ -53,6 +56,7 @@ __all__ = [
     "NeighborGraph",
     "Recipe",
     "RecipeError",
+    "Rubric",
     "Run",
     "Selection",
     "Signal",
@@ -62,6 +66,7 @@ __all__ = [
     "__version__",
     "estimate_transition",
     "knn_graph",
+    "rate",
     "read",
     "write",
     "write_report",

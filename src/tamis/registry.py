@@ -43,39 +43,67 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class MethodEntry(Entry):
-    """A published method: its class, its job (what a run executes) and where it is explained.
+class JobEntry(Entry):
+    """What a recipe can name: a function that fills a run directory, and how its outcome is shown.
 
     Attributes
     ----------
     job : str
-        ``"module:function"`` that executes a recipe of this method in a run directory.
+        ``"module:function"`` that executes a recipe in a run directory and returns a summary. The summary has
+        ``exit_code``: 0, 3 (measurements are missing) or 4 (a budget was reached).
     verb : str
         Command-line verb.
-    decides : str
-        The units it decides about.
     paper : str
-        Source of the method.
+        Source of what it does.
     docs : str
         Docs page, relative to the project's root.
     section : str
-        ``"module:function"`` that draws the method's part of the report.
+        ``"module:function"`` that draws its part of the report.
+    outcome : str
+        ``"module:function"`` that writes a summary as text.
+    plan : str
+        ``"module:function"`` that says what a recipe will take, as JSON values.
+    plan_text : str
+        ``"module:function"`` that writes such a plan as text.
     """
 
     job: str
     verb: str
-    decides: str
     paper: str
     docs: str
     section: str
+    outcome: str
+    plan: str
+    plan_text: str
 
     def load_job(self) -> Any:
-        """Import and return the function that executes a recipe of this method."""
+        """Import and return the function that executes a recipe."""
         return Entry(self.job, self.summary).load()
 
     def load_section(self) -> Any:
-        """Import and return the function that draws the method's part of the report."""
+        """Import and return the function that draws the part of the report."""
         return Entry(self.section, self.summary).load()
+
+    def load_outcome(self) -> Any:
+        """Import and return the function that writes a summary as text."""
+        return Entry(self.outcome, self.summary).load()
+
+    def load_plan(self) -> tuple[Any, Any]:
+        """Import and return the function that plans a recipe, and the one that writes a plan as text."""
+        return Entry(self.plan, self.summary).load(), Entry(self.plan_text, self.summary).load()
+
+
+@dataclass(frozen=True)
+class MethodEntry(JobEntry):
+    """A published method, whose target is its class.
+
+    Attributes
+    ----------
+    decides : str
+        The units it decides about.
+    """
+
+    decides: str
 
 
 E = TypeVar("E", bound=Entry)
@@ -90,6 +118,34 @@ METHODS: dict[str, MethodEntry] = {
         paper="arXiv 2410.10877",
         docs="docs/ds2.md",
         section="tamis.report.ds2:section",
+        outcome="tamis.cli.curate:outcome",
+        plan="tamis.curate.plan:plan_curation",
+        plan_text="tamis.curate.plan:plan_text",
+    ),
+}
+
+JOBS: dict[str, JobEntry] = {
+    **METHODS,
+    "rate": JobEntry(
+        target="tamis.curate.rating:rate",
+        summary="Let LLM judges rate records, keep every reply, and measure how far each judge can be trusted.",
+        job="tamis.curate.rating.job:rate_run",
+        verb="rate",
+        paper="arXiv 2410.10877",
+        docs="docs/rate.md",
+        section="tamis.report.rating:section",
+        outcome="tamis.cli.rate:outcome",
+        plan="tamis.curate.rating.plan:plan_rating",
+        plan_text="tamis.curate.rating.plan:plan_text",
+    ),
+}
+"""Everything a recipe's ``method`` may name: the methods, and the measurements that they start from."""
+
+JUDGES: dict[str, Entry] = {
+    "openai": Entry("tamis.models.openai_chat:OpenAIJudge", "an OpenAI-compatible endpoint: openai:MODEL[@BASE_URL]"),
+    "hf": Entry("tamis.models.hf_judge:HFJudge", "a causal LM on this machine: hf:smollm2, hf:FOLDER, hf:OWNER/MODEL"),
+    "scripted": Entry(
+        "tamis.models.scripted:ScriptedJudge", "a judge with known errors, for tests: scripted:diagonal=.7"
     ),
 }
 
@@ -100,6 +156,7 @@ EMBEDDERS: dict[str, Entry] = {
 ENGINES: dict[str, Entry] = {
     "inline": Entry("tamis.engine.inline:InlineEngine", "this process, one shard after the other"),
     "process": Entry("tamis.engine.process:ProcessEngine", "a pool of processes on this machine"),
+    "ray": Entry("tamis.engine.ray:RayEngine", "actors of a Ray cluster, or of a local one"),
 }
 
 

@@ -33,6 +33,7 @@ PUBLIC = [
     "NeighborGraph",
     "Recipe",
     "RecipeError",
+    "Rubric",
     "Run",
     "Selection",
     "Signal",
@@ -42,6 +43,7 @@ PUBLIC = [
     "__version__",
     "estimate_transition",
     "knn_graph",
+    "rate",
     "read",
     "write",
     "write_report",
@@ -159,8 +161,10 @@ def finished_run(tmp_path_factory):
         verb("--version"),
         verb("methods"),
         verb("curate", "--help"),
+        verb("rate", "--help"),
+        verb("plan", "--help"),
     ],
-    ids=["import", "help", "version", "methods", "curate-help"],
+    ids=["import", "help", "version", "methods", "curate-help", "rate-help", "plan-help"],
 )
 def test_listing_names_loads_no_numerical_library(code):
     assert not loaded_after(code) & {*HEAVY, "polars"}
@@ -202,7 +206,21 @@ def test_a_package_says_what_it_is_for_and_exports_what_it_says(name):
 def test_registered_names_resolve():
     from tamis import registry
 
-    for entries in (registry.METHODS, registry.ENGINES, registry.EMBEDDERS):
+    for entries in (registry.JOBS, registry.ENGINES, registry.EMBEDDERS, registry.JUDGES):
         for name, entry in entries.items():
             assert callable(entry.load()), name
             assert entry.summary
+
+
+def test_a_job_resolves_with_all_its_parts():
+    from tamis.registry import JOBS
+
+    for name, entry in JOBS.items():
+        parts = (entry.load_job(), entry.load_section(), entry.load_outcome(), *entry.load_plan())
+        assert all(map(callable, parts)), name
+
+
+def test_a_plan_of_an_endpoint_loads_no_model_library(tmp_path):
+    (tmp_path / "pool.jsonl").write_text('{"prompt": "1+1?", "response": "2"}\n')
+    planned = verb("rate", str(tmp_path / "pool.jsonl"), "--rater", "openai:gpt-4o-mini", "--dry-run")
+    assert not loaded_after(planned) & {"torch", "transformers", "sentence_transformers", "ray"}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from tamis.cli import curate, demo, doctor, methods, report, resume, status, why
+from tamis.cli import curate, demo, diff, doctor, methods, plan, rate, report, resume, run, status, why
 
 EPILOG = (
     "Exit codes: 0 ok, 1 our bug, 2 recipe or data error, 3 incomplete (resume), 4 budget reached, "
@@ -19,10 +19,14 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.command("rate")(rate.rate)
 app.command("curate")(curate.curate)
+app.command("plan")(plan.plan)
+app.command("run")(run.run)
 app.command("resume")(resume.resume)
 app.command("status")(status.status)
 app.command("why")(why.why)
+app.command("diff")(diff.diff)
 app.command("report")(report.report)
 app.command("methods")(methods.methods)
 app.command("doctor")(doctor.doctor)

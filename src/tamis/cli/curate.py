@@ -2,27 +2,33 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tamis.cli.console import JsonOption, guarded
+from tamis.cli.options import (
+    AddressOption,
+    EngineOption,
+    FormatOption,
+    IdColumnOption,
+    PoolArgument,
+    QuietOption,
+    SeedOption,
+    WorkersOption,
+)
+
+if TYPE_CHECKING:
+    from tamis.cli.execute import Running
 
 HELP_DS2 = "Matrix and correction"
-HELP_RUN = "Run"
-EngineOption = Annotated[str, typer.Option(help="inline or process.", rich_help_panel=HELP_RUN)]
-WorkersOption = Annotated[
-    int | None, typer.Option(help="Processes; default: one per core.", show_default=False, rich_help_panel=HELP_RUN)
-]
-QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=HELP_RUN)]
 
 
 @guarded
 def curate(
-    pool: Annotated[Path, typer.Argument(help="JSONL, JSON, CSV or Parquet; Alpaca, ShareGPT, messages, columns.")],
-    ratings: Annotated[str, typer.Option(help="File of ratings (long: unit_id, rater, value ...) or a pool column.")],
+    pool: PoolArgument,
+    ratings: Annotated[str, typer.Option(help="Run of 'tamis rate', long file (unit_id, value ...) or pool column.")],
     budget: Annotated[int, typer.Option(help="Records to keep.")],
     out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/curate-POOL-HASH]")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Vectors: .npy in row order, or Parquet with ids.")] = None,
@@ -33,8 +39,8 @@ def curate(
     scale: Annotated[str, typer.Option(help="auto, LOW-HIGH (1-10 is compressed to 6), quantile:K.")] = "auto",
     group: Annotated[str | None, typer.Option(help="Column whose composition the report shows.")] = None,
     truth: Annotated[str | None, typer.Option(help="Column of true ratings, to score both rules.")] = None,
-    format: Annotated[str | None, typer.Option(help="Format of the pool, if its name does not tell.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column of ids.  [default: id, else a hash]")] = None,
+    format: FormatOption = None,
+    id_column: IdColumnOption = None,
     rule: Annotated[str, typer.Option(help="rank or vote.", rich_help_panel=HELP_DS2)] = "rank",
     threshold: Annotated[float, typer.Option(help="Confidence to correct.", rich_help_panel=HELP_DS2)] = 0.5,
     correct: Annotated[str, typer.Option(help="usable, all or none.", rich_help_panel=HELP_DS2)] = "usable",
@@ -43,22 +49,26 @@ def curate(
     index: Annotated[str, typer.Option(help="exact, ivf or hnsw.", rich_help_panel=HELP_DS2)] = "exact",
     bootstrap: Annotated[int, typer.Option(help="Replicates for intervals.", rich_help_panel=HELP_DS2)] = 100,
     fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_DS2)] = "product",
-    seed: Annotated[int, typer.Option(help="Seed.", rich_help_panel=HELP_RUN)] = 0,
+    seed: SeedOption = 0,
     engine: EngineOption = "inline",
     workers: WorkersOption = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> int:
     """Find untrustworthy LLM ratings, correct them where the data allows, and keep the best, most diverse records."""
+    from tamis.cli.execute import Running
+
     params: dict[str, Any] = {
         "budget": budget, "fidelity": fidelity, "rule": rule, "scale": scale, "threshold": threshold,
         "correct": correct, "neighbors": neighbors, "graph_neighbors": graph_neighbors, "rater": rater,
         "combine": combine, "criterion": criterion, "n_bootstrap": bootstrap, "index": index, "embedder": embedder,
     }  # fmt: skip
     reading = {"format": format, "id_column": id_column, "group": group, "truth": truth}
+    running = Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_)
     return start_curation(
         pool=pool, ratings=ratings, embeddings=embeddings, out=out, params=params, reading=reading, seed=seed,
-        engine=engine, workers=workers, quiet=quiet, json_=json_,
+        running=running,
     )  # fmt: skip
 
 
@@ -71,41 +81,49 @@ def start_curation(
     params: dict[str, Any],
     reading: dict[str, Any],
     seed: int,
-    engine: str,
-    workers: int | None,
-    quiet: bool,
-    json_: bool,
+    running: Running,
 ) -> int:
     """Check the parameters, start or continue the run directory, and execute the recipe."""
-    from tamis.cli.execute import execute
+    from tamis.cli.execute import start_and_execute
     from tamis.curate import DS2
-    from tamis.engine import get_engine
+    from tamis.curate.rating import ratings_of_run, scale_of_run
     from tamis.recipe import Recipe
-    from tamis.runs import Run, digest_file, digest_json
 
-    DS2(**params, seed=seed).validate()  # before a folder is made for a recipe that cannot run
-    get_engine(engine, workers=workers)
-    embedder = params.get("embedder")
-    if embedder and Path(embedder).is_dir():
-        params = {**params, "embedder": str(Path(embedder).absolute())}
     inputs = {"pool": str(pool.absolute())}
-    if embeddings is not None:
-        inputs["embeddings"] = str(embeddings.absolute())
-    if Path(ratings).is_file():
+    if Path(ratings).is_dir():
+        inputs["ratings"] = str(ratings_of_run(ratings).absolute())
+        if params.get("scale") == "auto":
+            params = {**params, "scale": scale_of_run(ratings, criterion=params["criterion"])}
+    elif Path(ratings).is_file():
         inputs["ratings"] = str(Path(ratings).absolute())
     else:
         params = {**params, "ratings": ratings}
+    DS2(**{k: v for k, v in params.items() if k != "ratings"}, seed=seed).validate()  # before a folder is made
+    embedder = params.get("embedder")
+    if embedder and Path(embedder).is_dir():
+        params = {**params, "embedder": str(Path(embedder).absolute())}
+    if embeddings is not None:
+        inputs["embeddings"] = str(embeddings.absolute())
     given = {**params, **{k: v for k, v in reading.items() if v is not None}}
-    recipe = Recipe(method="ds2", inputs=inputs, params=given, seed=seed)
-    if out is None:
-        identity = recipe.identity({role: digest_file(path) for role, path in inputs.items()})
-        out = Path("runs") / f"curate-{pool.name.split('.')[0]}-{digest_json(identity)[:8]}"
-    run = Run.start(out, recipe, command=command_line())
-    return execute(run, engine=engine, workers=workers, json_=json_, quiet=quiet)
+    return start_and_execute(Recipe(method="ds2", inputs=inputs, params=given, seed=seed), out=out, running=running)
 
 
-def command_line() -> str:
-    """Return the command as typed, quoted for a shell."""
-    import shlex
-
-    return shlex.join(["tamis", *sys.argv[1:]])
+def outcome(summary: dict[str, Any]) -> str:
+    """Return the summary of a curation as text."""
+    lines = [
+        f"kept {summary['keep']} of {summary['rows']} records (budget {summary['budget']}), dropped {summary['drop']}"
+    ]
+    if summary["undecided"]:
+        lines.append(
+            f"not decided: {summary['undecided']} records without a rating; rate them and curate again "
+            "into another --out"
+        )
+    if summary["rejected"]:
+        lines.append(f"rejected on reading: {summary['rejected']} rows, see rejects.parquet")
+    for name, rater in summary["raters"].items():
+        lines.append(
+            f"rater {name}: matrix {rater['verdict']}, {rater['corrected']} of {rater['measured']} ratings corrected"
+        )
+        lines += [f"  - {warning}" for warning in rater["warnings"]]
+    lines += [f"selected records  {summary['selected']}", f"report            {summary['report']}"]
+    return "\n".join(lines)

@@ -8,7 +8,8 @@ from typing import Annotated
 import typer
 
 from tamis.cli.console import JsonOption, guarded
-from tamis.cli.curate import EngineOption, QuietOption, WorkersOption, start_curation
+from tamis.cli.curate import start_curation
+from tamis.cli.options import AddressOption, EngineOption, QuietOption, WorkersOption
 
 
 @guarded
@@ -17,6 +18,7 @@ def demo(
     budget: Annotated[int, typer.Option(help="Records to keep.")] = 300,
     engine: EngineOption = "inline",
     workers: WorkersOption = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> int:
@@ -25,6 +27,8 @@ def demo(
     The judge is SmolLM2 with 135 million parameters. The report shows how little its ratings agree among similar
     records; whether they are right is not known.
     """
+    from tamis.cli.execute import Running
+
     examples = examples_folder()
     return start_curation(
         pool=examples / "dolly.jsonl",
@@ -34,10 +38,7 @@ def demo(
         params={"budget": budget},
         reading={"group": "category"},
         seed=0,
-        engine=engine,
-        workers=workers,
-        quiet=quiet,
-        json_=json_,
+        running=Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_),
     )
 
 

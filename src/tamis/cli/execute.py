@@ -1,49 +1,80 @@
-"""Executing a started run and telling what came of it: shared by ``curate``, ``resume`` and ``demo``."""
+"""Executing a started run and telling what came of it: shared by all verbs that leave a run."""
 
 from __future__ import annotations
 
-from typing import Any
+import shlex
+import sys
+from dataclasses import dataclass
+from pathlib import Path
 
 import typer
 
 from tamis.cli.console import Progress, print_json
-from tamis.engine import get_engine
-from tamis.errors import IncompleteError
-from tamis.registry import METHODS, lookup
-from tamis.runs import Run
+from tamis.engine import Engine, get_engine
+from tamis.errors import RecipeError
+from tamis.recipe import Recipe
+from tamis.registry import JOBS, lookup
+from tamis.runs import Run, digest_file, digest_json
 
 
-def execute(run: Run, *, engine: str, workers: int | None, json_: bool, quiet: bool) -> int:
+@dataclass(frozen=True)
+class Running:
+    """How a run is executed and shown; nothing in it changes a result."""
+
+    engine: str
+    workers: int | None
+    address: str | None
+    quiet: bool
+    json_: bool
+
+    def get_engine(self) -> Engine:
+        """Return the engine.
+
+        Raises
+        ------
+        RecipeError
+            If there is no such engine, or an address is given to one that has none.
+        """
+        if self.address is not None and self.engine != "ray":
+            raise RecipeError(f"--address {self.address} names a Ray cluster; add --engine ray or leave it out.")
+        options = {"workers": self.workers, **({"address": self.address} if self.address is not None else {})}
+        return get_engine(self.engine, **options)
+
+
+def start_and_execute(recipe: Recipe, *, out: Path | None, running: Running) -> int:
+    """Start the run directory, or continue the one that is there, and execute the recipe.
+
+    Parameters
+    ----------
+    recipe : Recipe
+    out : Path or None
+        Run directory; None derives it from the verb, the pool and the recipe's identity.
+    running : Running
+    """
+    engine = running.get_engine()  # before a folder is made for an engine that does not exist
+    if out is None:
+        identity = recipe.identity({role: digest_file(path) for role, path in recipe.inputs.items()})
+        pool = Path(recipe.inputs["pool"]).name.split(".")[0]
+        verb = lookup("method", recipe.method, JOBS).verb
+        out = Path("runs") / f"{verb}-{pool}-{digest_json(identity)[:8]}"
+    return execute(Run.start(out, recipe, command=command_line()), engine=engine, running=running)
+
+
+def execute(run: Run, *, engine: Engine, running: Running) -> int:
     """Run the recipe's job, write the report, print the summary and return the exit code."""
     from tamis.report import write_report
 
-    entry = lookup("method", run.recipe.method, METHODS)
-    with run, Progress(quiet=quiet) as progress:
-        summary = entry.load_job()(run, engine=get_engine(engine, workers=workers), progress=progress)
+    with run, Progress(quiet=running.quiet) as progress:
+        entry = lookup("method", run.recipe.method, JOBS)
+        summary = entry.load_job()(run, engine=engine, progress=progress)
     write_report(run.folder)
-    if json_:
+    if running.json_:
         print_json(summary)
-    elif not quiet:
-        typer.echo(describe(summary))
-    return 0 if summary["filled"] else IncompleteError.exit_code
+    elif not running.quiet:
+        typer.echo(entry.load_outcome()(summary))
+    return int(summary["exit_code"])
 
 
-def describe(summary: dict[str, Any]) -> str:
-    """Return the summary of a curation as text."""
-    lines = [
-        f"kept {summary['keep']} of {summary['rows']} records (budget {summary['budget']}), dropped {summary['drop']}"
-    ]
-    if summary["undecided"]:
-        lines.append(
-            f"not decided: {summary['undecided']} records without a rating; rate them and curate again "
-            "into another --out"
-        )
-    if summary["rejected"]:
-        lines.append(f"rejected on reading: {summary['rejected']} rows, see rejects.parquet")
-    for name, rater in summary["raters"].items():
-        lines.append(
-            f"rater {name}: matrix {rater['verdict']}, {rater['corrected']} of {rater['measured']} ratings corrected"
-        )
-        lines += [f"  - {warning}" for warning in rater["warnings"]]
-    lines += [f"selected records  {summary['selected']}", f"report            {summary['report']}"]
-    return "\n".join(lines)
+def command_line() -> str:
+    """Return the command as typed, quoted for a shell."""
+    return shlex.join(["tamis", *sys.argv[1:]])

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from tamis.cli.console import JsonOption, guarded
-from tamis.cli.curate import EngineOption, QuietOption, WorkersOption
+from tamis.cli.options import AddressOption, EngineOption, QuietOption, WorkersOption
 
 
 @guarded
@@ -16,14 +16,17 @@ def resume(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
     engine: EngineOption = "inline",
     workers: WorkersOption = None,
+    address: AddressOption = None,
     quiet: QuietOption = False,
     json_: JsonOption = False,
 ) -> int:
     """Go on with a run; finished shards are not computed again, and any engine can resume another's work."""
-    from tamis.cli.execute import execute
+    from tamis.cli.execute import Running, execute
     from tamis.recipe import Recipe
     from tamis.runs import Run, require_run
 
     require_run(run)
+    running = Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_)
+    chosen = running.get_engine()
     started = Run.start(run, Recipe.from_yaml(run / "recipe.yaml"), command=f"tamis resume {run}")
-    return execute(started, engine=engine, workers=workers, json_=json_, quiet=quiet)
+    return execute(started, engine=chosen, running=running)

@@ -7,7 +7,6 @@ import json
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,21 +16,21 @@ from tamis.curate.budget import canonical_order
 from tamis.curate.ds2 import DS2, VERSION
 from tamis.curate.evidence import curation_evidence
 from tamis.curate.findings import curation_frame, findings
+from tamis.curate.pool import READ_OPTIONS, read_pool
 from tamis.curate.ratings import require_measured
-from tamis.data import Signal, Table, read, text_digests, write
+from tamis.curate.step_files import save_array, write_frame
+from tamis.curate.vectors import pool_vectors
+from tamis.data import Signal, Table, write
 from tamis.engine import Engine
-from tamis.errors import DataError, did_you_mean
-from tamis.models import embed_texts, get_embedder, read_vectors
+from tamis.errors import DataError, IncompleteError, did_you_mean
 from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
 from tamis.neighbors.blocks import GraphBlock
-from tamis.runs import Run, Step, atomic_path, atomic_write_text, digest_file, digest_json
+from tamis.runs import Run, Step, atomic_write_text, digest_file, digest_json
 from tamis.runs.digests import DIGEST_BYTES
 from tamis.runs.steps import Progress
 from tamis.select import Selection
 
 BLOCK_SIZE = 4096
-READ_OPTIONS = ("format", "id_column", "group")
-"""Recipe parameters that say how the pool is read; all others belong to :class:`DS2`."""
 
 
 def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
@@ -56,13 +55,15 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     params = {k: v for k, v in recipe.params.items() if k not in (*READ_OPTIONS, "ratings", "truth")}
     ds2 = DS2(**params, seed=recipe.seed)  # type: ignore[arg-type]
     ds2.validate()
-    table = _read_pool(run)
+    table = read_pool(recipe)
+    if len(table.rejects):
+        write_frame(run.folder / "rejects.parquet", table.rejects)
     ds2.validate(n_rows=len(table))
     signal = _read_ratings(run, table)
     truth = _read_truth(run, table)
     require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale, truth=truth)
 
-    vectors, source = _vectors(run, table, ds2, engine, progress)
+    vectors, source = pool_vectors(run, table, embedder=ds2.embedder, engine=engine, progress=progress)
     graph = None if ds2.fidelity == "paper" else _graph(run, vectors, table, ds2, engine, progress)
 
     step = run.step(
@@ -78,22 +79,13 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     if not step.complete:
         started = time.monotonic()
         ds2.fit(table, ratings=signal, embeddings=vectors if graph is None else None, graph=graph, truth=truth)
-        _write(step.folder / "part-00000.parquet", curation_frame(ds2, table))
+        write_frame(step.folder / "part-00000.parquet", curation_frame(ds2, table))
         ds2.selection_.write(step.folder / "selection.parquet")
-        _write(step.folder / "evidence.parquet", curation_evidence(ds2, table).frame)
+        write_frame(step.folder / "evidence.parquet", curation_evidence(ds2, table).frame)
         found = findings(ds2, table, signal, source=source)
         atomic_write_text(step.folder / "findings.json", json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
         step.finish(seconds=time.monotonic() - started)
     return _publish(run, step, table)
-
-
-def _read_pool(run: Run) -> Table:
-    format, id_column, group = (_text(run, name) for name in READ_OPTIONS)
-    roles = {"group": group} if group else None
-    table = read(Path(run.recipe.inputs["pool"]), format=format, id_column=id_column, roles=roles)
-    if len(table.rejects):
-        _write(run.folder / "rejects.parquet", table.rejects)
-    return table
 
 
 def _text(run: Run, name: str) -> str | None:
@@ -123,25 +115,6 @@ def _digest_ratings(signal: Signal) -> str:
         "unit_id", "rater", "criterion", "value", "status"
     )
     return digest_json([column.to_list() for column in frame.get_columns()])
-
-
-def _vectors(
-    run: Run, table: Table, ds2: DS2, engine: Engine, progress: Progress | None
-) -> tuple[np.ndarray, dict[str, str]]:
-    """Vectors in row order, and what they came from (the part of later keys that stands for them)."""
-    if "embeddings" in run.recipe.inputs:
-        given = run.recipe.inputs["embeddings"]
-        return read_vectors(given, n_rows=len(table), ids=table.ids.to_list()), {"embeddings": digest_file(given)}
-    embedder, texts = get_embedder(ds2.embedder), table.texts()
-    source = {"embedder": embedder.fingerprint, "texts": digest_json(text_digests(texts))}
-    step = run.step("embed", version=VERSION, **source)
-    path = step.folder / "vectors.npy"
-    if not step.complete:
-        started = time.monotonic()
-        vectors = embed_texts(texts, embedder=embedder, engine=engine, progress=progress)
-        _save(path, vectors)
-        step.finish(units=len(texts), embedder=embedder.name, seconds=time.monotonic() - started)
-    return np.load(path, mmap_mode="r", allow_pickle=False), source
 
 
 @dataclass(frozen=True)
@@ -183,7 +156,7 @@ def _graph(
     k = min(k, len(X) - 1)
     shared = step.folder / "unit.npy"
     if not step.complete:
-        _save(shared, X)
+        save_array(shared, X)
         blocks = query_blocks(len(X), BLOCK_SIZE)
         sizes = [stop - start for start, stop in blocks]
         step.map(_SearchBlock(str(shared), k), blocks, engine=engine, sizes=sizes, progress=progress)
@@ -206,7 +179,7 @@ def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
     """Put the results at the top of the run directory and finish it."""
     selection = Selection.read(step.folder)
     selection.write(run.folder / "selection.parquet")
-    _write(run.folder / "evidence.parquet", pl.read_parquet(step.folder / "evidence.parquet"))
+    write_frame(run.folder / "evidence.parquet", pl.read_parquet(step.folder / "evidence.parquet"))
     selected = write(selection.apply(table), run.folder / f"selected.{table.source.format}")
     found = json.loads((step.folder / "findings.json").read_text(encoding="utf-8"))
     counts = selection.counts()
@@ -218,6 +191,7 @@ def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
         **counts,
         "budget": budget,
         "filled": counts["keep"] == budget,
+        "exit_code": 0 if counts["keep"] == budget else IncompleteError.exit_code,
         "raters": {
             r["rater"]: {
                 "verdict": r["verdict"],
@@ -233,13 +207,3 @@ def _publish(run: Run, step: Step, table: Table) -> dict[str, Any]:
     }
     run.finish("incomplete" if found["ratings_missing"] else "complete", summary)
     return summary
-
-
-def _write(path: Path, frame: pl.DataFrame) -> None:
-    with atomic_path(path) as temporary:
-        frame.write_parquet(temporary, statistics=False)
-
-
-def _save(path: Path, array: np.ndarray) -> None:
-    with atomic_path(path) as temporary:
-        np.save(temporary, array, allow_pickle=False)

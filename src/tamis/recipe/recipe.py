@@ -26,6 +26,9 @@ class Recipe(BaseModel):
         The method's parameters and the options of its steps, JSON scalars or lists of them.
     seed : int
         Seed that every step derives its own from.
+    limits : dict
+        What bounds or paces the work without changing a result: budgets, calls at once, time-outs. No part of the
+        identity, so that a run can be continued under other limits.
 
     Examples
     --------
@@ -40,6 +43,7 @@ class Recipe(BaseModel):
     inputs: dict[str, str]
     params: dict[str, Scalar | list[Scalar]]
     seed: int = 0
+    limits: dict[str, Scalar] = {}
 
     def identity(self, input_digests: dict[str, str]) -> dict[str, Any]:
         """Everything that the result depends on: paths are replaced by digests of what they hold."""

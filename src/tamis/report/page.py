@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from tamis.errors import RunStateError
-from tamis.registry import METHODS, MethodEntry, lookup
+from tamis.registry import JOBS, JobEntry, lookup
 from tamis.report.provenance import again, cost, moment
 from tamis.report.rendering import render
 from tamis.report.section import Section
@@ -48,21 +48,21 @@ def write_report(folder: str | Path) -> Path:
             f"The run {run.folder} cannot be reported because it is not finished (status {run.status!r}); "
             f"`tamis resume {run.folder}` goes on where it stopped."
         )
-    entry = lookup("method", run.recipe.method, METHODS)
+    entry = lookup("method", run.recipe.method, JOBS)
     sections = [*entry.load_section()(run.folder), cost(run), again(run)]
     target = run.folder / "report.html"
     atomic_write_text(target, assemble(run, entry, sections))
     return target
 
 
-def assemble(run: Run, entry: MethodEntry, sections: Sequence[Section]) -> str:
+def assemble(run: Run, entry: JobEntry, sections: Sequence[Section]) -> str:
     """Return the page as HTML.
 
     Parameters
     ----------
     run : Run
         The run it is about.
-    entry : MethodEntry
+    entry : JobEntry
         Its method.
     sections : sequence of Section
         Those without a ``nav`` are the lead and stand on top.

@@ -79,6 +79,7 @@ class Run:
             if (folder / "manifest.json").exists() and (folder / "steps").exists():
                 run = cls(folder, recipe, read_manifest(folder), clock)
                 _require_same(folder, run.manifest["identity"], identity)
+                atomic_write_text(folder / "recipe.yaml", recipe.to_yaml())  # its limits may be others
                 run.ledger.add("resumed", command=command)
             else:
                 manifest = new_manifest(identity=identity, command=command, created=clock(), cwd=str(Path.cwd()))

@@ -1,0 +1,96 @@
+"""What a rating recipe asks for, checked and read before anything is spent."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from tamis.curate.pool import read_pool
+from tamis.curate.rating.prompt import Prepared, judge_prompt
+from tamis.curate.rating.raters import Rater, parse_raters
+from tamis.curate.rating.rubric import Rubric
+from tamis.curate.rating.settings import RatingLimits, RatingSettings
+from tamis.data import Signal, Table
+from tamis.models.judging import JudgePrompt
+from tamis.models.pricing import PriceTable
+from tamis.recipe import Recipe
+
+
+@dataclass(frozen=True)
+class Assignment:
+    """What a recipe asks for, checked and read.
+
+    Attributes
+    ----------
+    settings, limits : RatingSettings, RatingLimits
+    rubric : Rubric
+    prices : PriceTable
+    raters : list of Rater
+    pool : Table
+        All records.
+    table : Table
+        The n records to be rated.
+    prepared : list of Prepared, length n
+    """
+
+    settings: RatingSettings
+    limits: RatingLimits
+    rubric: Rubric
+    prices: PriceTable
+    raters: list[Rater]
+    pool: Table
+    table: Table
+    prepared: list[Prepared]
+
+    @property
+    def prompts(self) -> list[JudgePrompt | None]:
+        """Prompt of each row, None for one without text."""
+        return [None if p.empty else p.prompt for p in self.prepared]
+
+
+def read_assignment(recipe: Recipe) -> Assignment:
+    """Check a rating recipe and read what it names.
+
+    Raises
+    ------
+    RecipeError, DataError, MissingExtraError
+        If a setting, the rubric, the price table, a rater or the pool cannot be used.
+    """
+    settings, limits = RatingSettings.from_params(recipe.params), RatingLimits.from_limits(recipe.limits)
+    rubric = Rubric.from_yaml(recipe.inputs["rubric"]) if "rubric" in recipe.inputs else Rubric.default()
+    prices = PriceTable.read(recipe.inputs["prices"]) if "prices" in recipe.inputs else PriceTable.default()
+    return assign(read_pool(recipe), settings, limits, rubric=rubric, prices=prices, seed=recipe.seed)
+
+
+def assign(
+    pool: Table,
+    settings: RatingSettings,
+    limits: RatingLimits,
+    *,
+    rubric: Rubric,
+    prices: PriceTable,
+    seed: int,
+) -> Assignment:
+    """Put every row to be rated before the judges, on paper.
+
+    Raises
+    ------
+    RecipeError, DataError, MissingExtraError
+        If a rater or the rows cannot be used.
+    """
+    raters = parse_raters(settings.raters, settings, timeout=limits.timeout, seed=seed)
+    table = pool if settings.limit is None else pool.take(range(min(settings.limit, len(pool))))
+    truths = _truths(table, settings)
+    chats = table.chats()
+    prepared = [
+        judge_prompt(rubric, chat, max_chars=settings.max_chars, truth=truth)
+        for chat, truth in zip(chats, truths, strict=True)
+    ]
+    return Assignment(settings, limits, rubric, prices, raters, pool, table, prepared)
+
+
+def _truths(table: Table, settings: RatingSettings) -> Sequence[float | None]:
+    if settings.truth is None:
+        return [None] * len(table)
+    values, _ = Signal.from_column(table, settings.truth).aligned(table)
+    return [None if value != value else float(value) for value in values]
