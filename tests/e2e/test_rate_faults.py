@@ -45,8 +45,7 @@ def outcomes(table, endpoint, *, timeout=30.0, **options):
     rows = {unit: (status, value) for unit, status, value in overall.select("unit_id", "status", "value").iter_rows()}
     prompts = [judge_prompt(Rubric.default(), chat).prompt for chat in table.chats()]
     return [
-        (*rows[unit], served[prompt_digest(prompt.messages())])
-        for unit, prompt in zip(table.ids, prompts, strict=True)
+        (*rows[unit], served[prompt_digest(prompt.messages())]) for unit, prompt in zip(table.ids, prompts, strict=True)
     ]
 
 

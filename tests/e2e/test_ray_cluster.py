@@ -5,11 +5,13 @@ import os
 import secrets
 import shutil
 import socket
+import sqlite3
 import subprocess
 import sys
 import tempfile
 import time
 from collections import Counter
+from contextlib import closing
 from pathlib import Path
 
 import psutil
@@ -172,3 +174,70 @@ def test_a_node_that_is_lost_half_way_costs_no_shard(cluster, mapping, tmp_path)
     assert {position: value for position, value, _ in rows} == squares(40)
     # the node that is left did most of the work
     assert max(used.values()) > min(used.values())
+
+
+RATED_ROWS = 256
+SHARED = ("signal.parquet", "replies.parquet")
+
+
+@pytest.fixture
+def rating(cluster, tmp_path):
+    """Start a rating by a local model on an engine; every folder has a cache of its own."""
+    environment = member_environment(cluster[2])
+    builder = Path(__file__).with_name("tiny_llama.py")
+    subprocess.run([sys.executable, str(builder), str(tmp_path / "llama")], check=True, env=environment)
+    rows = [{"id": f"r{i}", "prompt": f"question {i}", "response": "word " * (i % 7)} for i in range(RATED_ROWS)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    command = [sys.executable, "-m", "tamis", "rate", str(tmp_path / "pool.jsonl"), "--embedder", "none"]
+    command += ["--rater", f"hf:{tmp_path / 'llama'}"]
+
+    def start(folder, *engine):
+        return subprocess.Popen(
+            [*command, "--out", str(tmp_path / folder / "run"), *engine],
+            env={**environment, "TAMIS_CACHE": str(tmp_path / folder / "cache")},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+
+    return start
+
+
+def finished(process):
+    said, errors = process.communicate(timeout=200)
+    assert process.returncode == 0, errors
+    return said
+
+
+def kill_once_replies_are_there(process, cache):
+    """Kill -9 between the first shard and the last; return the replies that were kept."""
+    while process.poll() is None:
+        if kept := replies_in(cache):
+            process.kill()
+            break
+        time.sleep(0.01)
+    process.communicate()
+    assert kept < RATED_ROWS, "the run had ended before it could be killed"
+    return replies_in(cache)
+
+
+def replies_in(cache):
+    try:
+        with closing(sqlite3.connect(f"file:{cache / 'replies.sqlite'}?mode=ro", uri=True)) as connection:
+            return connection.execute("SELECT count(*) FROM replies").fetchone()[0]
+    except sqlite3.Error:  # not there yet
+        return 0
+
+
+@pytest.mark.e2e
+def test_a_rating_goes_on_where_another_engine_was_killed(cluster, rating, tmp_path):
+    ray = ("--engine", "ray", "--address", cluster[0])
+    finished(rating("straight"))
+    for folder, first, then in (("from-here", (), ray), ("from-there", ray, ())):
+        kept = kill_once_replies_are_there(rating(folder, *first), tmp_path / folder / "cache")
+        summary = json.loads(finished(rating(folder, *then, "--json")))
+        assert 0 < kept < RATED_ROWS
+        assert summary["raters"]["llama"]["status"] == {"ok": RATED_ROWS}
+        for name in SHARED:
+            straight = (tmp_path / "straight" / "run" / name).read_bytes()
+            assert (tmp_path / folder / "run" / name).read_bytes() == straight

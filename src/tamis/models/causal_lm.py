@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import BackendError, DataError, MissingExtraError, RecipeError
+from tamis.errors import BackendError, DataError, MissingExtraError, RecipeError, did_you_mean
 from tamis.models._transformers import first_line, quiet, require
 from tamis.models.gguf_folder import converted_folder
 from tamis.runs.digests import digest_file, digest_json
@@ -82,6 +82,7 @@ def find_model(name: str) -> LocalModel:
     if path.exists() or name.count("/") != 1 or name.startswith((".", "/", "~")):
         raise RecipeError(
             f"There is no model {name!r}: expected {SMOLLM2!r}, an existing folder, a .gguf file or 'owner/model'."
+            f"{did_you_mean(name, [SMOLLM2])}"
         )
     return _from_folder(name, _from_hub(name))
 

@@ -193,7 +193,7 @@ class OpenAIJudge:
         except openai.APIStatusError as error:
             return ErrorResponse.of(error, key=client.api_key, now=time.time())
         except openai.APIConnectionError as error:
-            return attempt_without_response(error)
+            return attempt_without_response(error, address=self.base_url)
         return read_completion(response.content, key=client.api_key)
 
     def client(self) -> AsyncOpenAI:

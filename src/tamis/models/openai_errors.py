@@ -161,8 +161,8 @@ def attempt_after(error: ErrorResponse, *, model: str, address: str) -> Attempt:
     return failed(error.shown)
 
 
-def attempt_without_response(error: openai.APIConnectionError) -> Attempt:
-    """Judge what it means that no whole response came.
+def attempt_without_response(error: openai.APIConnectionError, *, address: str) -> Attempt:
+    """Judge what it means that no whole response came from an address.
 
     A connection that was refused, or not made in time, is *unreachable*. One that broke later is not: the server may
     have worked.
@@ -171,7 +171,7 @@ def attempt_without_response(error: openai.APIConnectionError) -> Attempt:
     kind = type(cause).__name__ if cause is not None else type(error).__name__
     if kind in ("ConnectError", "ConnectTimeout", "ProxyError", "UnsupportedProtocol"):
         reason = str(cause).strip() or kind
-        return failed(f"no connection ({reason[:SHOWN_CHARACTERS]})", transient=True, unreachable=True)
+        return failed(f"no connection to {address} ({reason[:SHOWN_CHARACTERS]})", transient=True, unreachable=True)
     if kind.endswith("Timeout"):
         return timed_out()
     return failed(f"the connection broke ({kind})", transient=True)

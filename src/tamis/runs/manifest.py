@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import platform
+import secrets
 import sys
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -30,9 +31,10 @@ def package_versions(names: tuple[str, ...] = RECORDED_PACKAGES) -> dict[str, st
 
 
 def new_manifest(*, identity: dict[str, Any], command: str, created: str, cwd: str) -> dict[str, Any]:
-    """Return the manifest of a run that begins."""
+    """Return the manifest of a run that begins. Its ``run_id`` tells it from every other run, wherever it is moved."""
     return {
         "format": FORMAT,
+        "run_id": secrets.token_hex(8),
         "status": "running",
         "created": created,
         "finished": None,

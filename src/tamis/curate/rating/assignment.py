@@ -11,6 +11,7 @@ from tamis.curate.rating.raters import Rater, parse_raters
 from tamis.curate.rating.rubric import Rubric
 from tamis.curate.rating.settings import RatingLimits, RatingSettings
 from tamis.data import Signal, Table
+from tamis.errors import RecipeError, did_you_mean
 from tamis.models.judging import JudgePrompt
 from tamis.models.pricing import PriceTable
 from tamis.recipe import Recipe
@@ -79,6 +80,10 @@ def assign(
         If a rater or the rows cannot be used.
     """
     raters = parse_raters(settings.raters, settings, timeout=limits.timeout, seed=seed)
+    for column in (column for rater in raters for column in rater.columns):
+        if column not in pool.frame.columns:
+            hint = did_you_mean(column, pool.frame.columns)
+            raise RecipeError(f"The pool has no column {column!r} of recorded ratings.{hint}")
     table = pool if settings.limit is None else pool.take(range(min(settings.limit, len(pool))))
     truths = _truths(table, settings)
     chats = table.chats()

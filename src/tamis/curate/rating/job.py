@@ -68,13 +68,11 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
     )
     account = Spending(task.prices, task.limits.budget_usd, task.limits.budget_tokens)
     if not step.complete:
-        # two runs of one recipe in two folders are two spenders
-        run_id = digest_json([run.manifest["identity"], run.manifest["created"], run.folder.absolute().name])
         with ResponseCache.of_user() as cache:
             rated = rate_rows(
                 task,
                 cache=cache,
-                run_id=run_id,
+                run_id=run.manifest["run_id"],
                 account=account,
                 engine=engine,
                 folder=step.folder,

@@ -1,0 +1,247 @@
+"""Rating end to end in this process: what a judge fails to say stays unsaid, budgets hold, replies are paid once."""
+
+import json
+
+import polars as pl
+import pytest
+
+from tamis.curate.rating import RatingLimits, RatingSettings, Rubric, rate
+from tamis.curate.rating.plan import plan_rating
+from tamis.curate.rating.settings import parse_share
+from tamis.data import Table
+from tamis.engine import get_engine
+from tamis.errors import BackendError, RecipeError
+from tamis.models.pricing import PriceTable
+from tamis.recipe import Recipe
+from tamis.registry import JOBS
+from tamis.runs import Run
+
+
+@pytest.fixture(autouse=True)
+def own_cache(tmp_path, monkeypatch):
+    monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
+
+
+def table_of(n):
+    return Table.from_records({"id": f"r{i}", "prompt": f"question {i}", "response": f"answer {i}"} for i in range(n))
+
+
+def statuses(rating, criterion="overall"):
+    frame = rating.signal.frame.filter(pl.col("criterion") == criterion)
+    return dict(frame["status"].cast(pl.String).value_counts().iter_rows())
+
+
+class TestStates:
+    def test_every_failure_has_its_own_state_and_no_value(self):
+        judge = "scripted:diagonal=1,refuse=0.2,unparsed=0.2,fail=0.3,sticky=true"
+        found = rate(table_of(400), raters=judge, attempts=2, patience=2, first_wait=1e-4)
+        counts = statuses(found)
+        assert set(counts) == {"ok", "missing", "refused", "unparsed"}
+        frame = found.signal.frame
+        assert frame.filter(pl.col("status") != "ok")["value"].null_count() == (frame["status"] != "ok").sum()
+        assert frame.filter(pl.col("status") == "ok")["value"].null_count() == 0
+
+    def test_the_raw_reply_is_kept_whatever_it_is_worth(self):
+        found = rate(table_of(60), raters="scripted:refuse=0.4,sticky=true", attempts=1)
+        refused = found.replies.filter(pl.col("status") == "refused")
+        assert len(refused) > 5
+        assert refused["raw"].str.contains("can't rate").all()
+        refs = found.signal.frame.filter(pl.col("criterion") == "overall")["raw_ref"].to_list()
+        assert refs == [f"replies.parquet#{key}" for key in found.replies["key"]]
+
+    def test_a_row_without_text_is_missing_and_never_asked(self):
+        table = Table.from_records([{"id": "a", "prompt": " ", "response": "\n"}, {"id": "b", "prompt": "1+1?"}])
+        if len(table) < 2:  # the reader may reject it before
+            assert table.rejects.height == 1
+            return
+        found = rate(table, raters="scripted:diagonal=1")
+        assert found.costs[0]["calls"] == 1
+        assert statuses(found) == {"missing": 1, "ok": 1}
+
+    def test_the_mean_is_over_the_samples_that_were_measured(self):
+        found = rate(table_of(80), raters="scripted:diagonal=0.5,refuse=0.4,sticky=true", samples=3, attempts=1)
+        ok = found.ratings.filter(pl.col("criterion") == "overall").group_by("unit_id").agg(pl.col("value").mean())
+        expected = dict(ok.iter_rows())
+        for unit, value, status in (
+            found.signal.frame.filter(pl.col("criterion") == "overall").select("unit_id", "value", "status").iter_rows()
+        ):
+            assert value == pytest.approx(expected[unit]) if status == "ok" else expected[unit] is None
+        assert 0 < found.ratings["value"].null_count() < len(found.ratings)
+
+
+class TestPayingOnce:
+    def test_equal_texts_share_a_reply(self):
+        table = Table.from_records([{"id": str(i), "prompt": "same", "response": "same"} for i in range(5)])
+        found = rate(table, raters="scripted:diagonal=0.5")
+        assert found.costs[0]["calls"] == 1
+        assert found.signal.frame.filter(pl.col("criterion") == "overall")["value"].n_unique() == 1
+
+    def test_a_second_rating_asks_nothing(self):
+        first = rate(table_of(30), raters="scripted:diagonal=0.5")
+        second = rate(table_of(30), raters="scripted:diagonal=0.5")
+        assert second.costs[0]["from_cache"] == 30
+        assert second.signal.frame.equals(first.signal.frame)
+
+    def test_the_order_of_the_rows_changes_no_rating(self):
+        forward = rate(table_of(30), raters="scripted:diagonal=0.5").signal.frame.sort("unit_id", "criterion")
+        table = table_of(30)
+        backward = rate(table.take(range(29, -1, -1)), raters="scripted:diagonal=0.5,latency=1e-4")
+        assert backward.signal.frame.sort("unit_id", "criterion").equals(forward)
+
+
+PRICES = '[models]\n"scripted" = { input = 100.0, output = 100.0 }\n'
+
+
+@pytest.fixture
+def start(tmp_path):
+    """Execute a rating run; calling again continues it."""
+    pool = tmp_path / "pool.jsonl"
+    rows = ({"id": f"r{i}", "prompt": f"question {i}", "response": f"answer {i}"} for i in range(120))
+    pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
+    (tmp_path / "prices.toml").write_text(PRICES)
+
+    def start(judge="scripted:diagonal=0.7", folder="run", **limits):
+        recipe = Recipe(
+            method="rate",
+            inputs={"pool": str(pool), "prices": str(tmp_path / "prices.toml")},
+            params=RatingSettings((judge,), embedder=None).to_params(),
+            limits=RatingLimits(**limits).to_limits(),
+        )
+        with Run.start(tmp_path / folder, recipe, command="test") as run:
+            return JOBS["rate"].load_job()(run, engine=get_engine("inline"))
+
+    return start
+
+
+class TestBudget:
+    def test_it_is_never_exceeded_and_a_higher_one_goes_on(self, start, tmp_path):
+        stopped = start(budget_usd=2.0)
+        spent = stopped["raters"]["scripted"]
+        assert stopped["exit_code"] == 4
+        assert stopped["budget_reached"]
+        assert 0 < spent["status"]["ok"] < 120
+        assert 0 < spent["cost"] <= 2.0
+        assert spent["status"]["missing"] == 120 - spent["status"]["ok"]
+        again = start(budget_usd=2.0)  # what was spent before counts
+        assert again["raters"]["scripted"]["cost"] <= 2.0
+        done = start(budget_usd=100.0)
+        assert done["exit_code"] == 0
+        assert done["raters"]["scripted"]["status"] == {"ok": 120}
+        straight = start(folder="straight")
+        assert straight["raters"]["scripted"]["from_cache"] == 120
+        assert Run.open(tmp_path / "run").status == "complete"
+
+    def test_tokens_can_be_limited_too(self, start):
+        stopped = start(budget_tokens=20_000)
+        spent = stopped["raters"]["scripted"]
+        assert stopped["exit_code"] == 4
+        assert spent["input_tokens"] + spent["output_tokens"] <= 20_000
+
+    def test_a_reply_from_the_cache_costs_the_next_run_nothing(self, start):
+        start()
+        second = start(folder="elsewhere/run", budget_usd=0.01)
+        assert second["exit_code"] == 0
+        assert second["raters"]["scripted"]["from_cache"] == 120
+
+
+class TestMissing:
+    JUDGE = "scripted:refuse=0.2,sticky=true"
+
+    def test_too_many_are_exit_3_and_few_are_not(self, start):
+        strict = start(self.JUDGE, attempts=1)
+        assert strict["exit_code"] == 3
+        assert 0.1 < strict["unmeasured_share"] < 0.3
+        assert start(self.JUDGE, attempts=1, max_missing=0.5)["exit_code"] == 0
+
+    def test_a_run_with_a_gap_is_incomplete_and_asks_again(self, start, tmp_path):
+        first = start("scripted:refuse=0.2", attempts=1)
+        assert Run.open(tmp_path / "run").status == "incomplete"
+        second = start("scripted:refuse=0.2", attempts=3)
+        assert second["unmeasured"] < first["unmeasured"]
+        assert second["raters"]["scripted"]["status"]["ok"] > first["raters"]["scripted"]["status"]["ok"]
+
+    def test_a_back_end_that_is_gone_keeps_the_run_open(self, start, tmp_path):
+        with pytest.raises(BackendError):
+            start("openai:m@http://127.0.0.1:9/v1", first_wait=0.01)
+        assert Run.open(tmp_path / "run").status == "running"
+
+
+class TestPlan:
+    def test_what_it_says_is_what_happens(self, start, tmp_path):
+        start(folder="elsewhere/run", budget_usd=3.0)
+        recipe = Recipe.from_yaml(tmp_path / "elsewhere" / "run" / "recipe.yaml")
+        [plan] = plan_rating(recipe)["raters"]
+        spent = start(folder="run")["raters"]["scripted"]
+        assert plan["cached"] == spent["from_cache"] > 0
+        assert plan["calls"] == 120 - spent["from_cache"]
+        whole = plan_rating(recipe.model_copy(update={"params": {**recipe.params, "samples": 2}}))["raters"][0]
+        assert whole["cached"] == 120
+        assert whole["calls"] == 120
+        assert whole["input_tokens"] == spent["input_tokens"]
+        assert whole["output_tokens"] == pytest.approx(spent["output_tokens"], rel=0.1)
+        assert whole["usd"] == pytest.approx(spent["cost"], rel=0.1)
+
+    def test_an_unknown_price_is_said_to_be_unknown(self, tmp_path):
+        (tmp_path / "pool.jsonl").write_text('{"prompt": "1+1?", "response": "2"}\n')
+        recipe = Recipe(
+            method="rate",
+            inputs={"pool": str(tmp_path / "pool.jsonl")},
+            params=RatingSettings(("openai:nobody-sells-this@http://127.0.0.1:9/v1",)).to_params(),
+        )
+        plan = plan_rating(recipe)
+        assert plan["usd"] is None
+        assert plan["raters"][0]["price"] == "unknown"
+        assert plan["raters"][0]["seconds"] is None
+
+
+class TestSettings:
+    @pytest.mark.parametrize(
+        ("options", "says"),
+        [
+            ({"samples": 0}, "'samples'"),
+            ({"limit": 0}, "'limit'"),
+            ({"scoring": "guess"}, "expected, generate"),
+            ({"temperature": 3.0}, "'temperature'"),
+            ({"budget_usd": -1.0}, "'budget_usd'"),
+            ({"max_missing": 1.5}, "1%"),
+            ({"concurency": 3}, "Did you mean 'concurrency'"),
+        ],
+    )
+    def test_a_wrong_option_is_one_sentence(self, options, says):
+        with pytest.raises(RecipeError, match=says):
+            rate(table_of(3), raters="scripted:", **options)
+
+    @pytest.mark.parametrize(
+        ("rater", "says"),
+        [
+            ("gpt-4o", "must be SCHEME:NAME"),
+            ("opnai:gpt-4o", "Did you mean 'openai'"),
+            ("columns:", "names no column"),
+            ("columns:absent", "absent"),
+            ("openai:", "model"),
+            ("hf:no-such-model", "no-such-model"),
+        ],
+    )
+    def test_a_wrong_rater_is_one_sentence(self, rater, says):
+        with pytest.raises(RecipeError, match=says):
+            rate(table_of(3), raters=rater)
+
+    def test_two_raters_of_one_name_must_be_told_apart(self):
+        with pytest.raises(RecipeError, match="NAME=SCHEME"):
+            rate(table_of(3), raters=["scripted:seed=1", "scripted:seed=2"])
+        found = rate(table_of(3), raters=["a=scripted:seed=1", "b=scripted:seed=2"])
+        assert found.signal.raters == ["a", "b"]
+
+    @pytest.mark.parametrize("text", ["", "x", "200%", "1.5", "-1"])
+    def test_a_share_is_a_share(self, text):
+        with pytest.raises(RecipeError, match="max_missing"):
+            parse_share(text)
+
+
+def test_prices_make_the_cost_of_a_row():
+    rubric = Rubric.default()
+    prices = PriceTable.default()
+    found = rate(table_of(4), raters="scripted:diagonal=1", rubric=rubric, prices=prices)
+    by_criterion = dict(found.signal.frame.group_by("criterion").agg(pl.col("cost").sum()).iter_rows())
+    assert by_criterion["rarity"] == 0.0  # one reply rates all criteria and is paid once
+    assert by_criterion["overall"] == found.costs[0]["cost"]
