@@ -65,9 +65,9 @@ class Policy:
     first_wait, longest_wait : float, default=0.5 and 60.0
         Seconds. The wait after the n-th failure is drawn from ``[0, min(longest_wait, first_wait * 2**(n - 1))]``; a
         ``Retry-After`` is honoured up to ``longest_wait``.
-    commit_every : int, default=64
+    commit_every : int, default=16
         Replies handed over together.
-    commit_seconds : float, default=0.2
+    commit_seconds : float, default=0.05
         Seconds that a reply waits at most to be handed over.
 
     Raises
@@ -81,8 +81,8 @@ class Policy:
     patience: int = 8
     first_wait: float = 0.5
     longest_wait: float = 60.0
-    commit_every: int = 64
-    commit_seconds: float = 0.2
+    commit_every: int = 16
+    commit_seconds: float = 0.05
 
     def __post_init__(self) -> None:
         for name in ("concurrency", "attempts", "patience", "commit_every"):

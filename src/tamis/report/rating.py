@@ -189,7 +189,6 @@ def _trust(found: Found) -> Section:
         matrices=[_matrix_view(m, n) for n, m in enumerate(found["judges"]["matrices"], 1)],
         no_matrix=found.get("no_matrix", {}),
         max_intervals=charts.MAX_INTERVALS,
-        repeats_of_means=found["samples"] > 1,
     )
     return Section("How far each judge can be trusted", "Would it say so again, and would another?", html, nav="Trust")
 

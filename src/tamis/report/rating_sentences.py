@@ -229,7 +229,7 @@ def matrix_sentence(found: Found) -> str:
         + gap
         + (
             "they do not agree. The judge repeats itself worse than its neighbours suggest: the second time it was "
-            "not asked quite the same, or the ratings behind the matrix (means over samples, say) are less noisy."
+            "not asked quite the same."
         )
     )
 

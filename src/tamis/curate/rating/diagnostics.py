@@ -12,6 +12,7 @@ import polars as pl
 from tamis.curate.rating.judge_matrices import matrix_findings
 from tamis.curate.rating.judge_raters import rater_findings
 from tamis.curate.rating.judge_tables import RatingTable, rating_tables
+from tamis.curate.scale import RatingScale
 from tamis.errors import DataError, did_you_mean, parameter_error
 from tamis.evidence.agreement import agreement
 from tamis.noise import TransitionMatrix
@@ -29,6 +30,7 @@ def judge_findings(
     high: int,
     seed: int,
     matrices: Mapping[str, TransitionMatrix] | None = None,
+    scales: Mapping[str, RatingScale] | None = None,
 ) -> dict[str, Any]:
     """Measure distribution, repeatability, agreement, length bias and gaps of judges, as JSON values.
 
@@ -50,6 +52,9 @@ def judge_findings(
     matrices : mapping of str to TransitionMatrix, optional
         By rater. For a fair comparison with the repeats it should be estimated from one sample of each unit: the mean
         over samples is less noisy than a single rating.
+
+    scales : mapping of str to RatingScale, optional
+        How each rater's ratings became the classes of its matrix. Default: found by the names of the classes.
 
     Returns
     -------
@@ -104,7 +109,9 @@ def judge_findings(
             {
                 "rater": rater,
                 "criterion": criterion,
-                **matrix_findings(matrix, main.get(rater), low=low, high=high, seed=seed),
+                **matrix_findings(
+                    matrix, main.get(rater), low=low, high=high, seed=seed, scale=(scales or {}).get(rater)
+                ),
             }
             for rater, matrix in (matrices or {}).items()
         ],

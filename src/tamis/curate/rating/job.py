@@ -15,6 +15,7 @@ from tamis.curate.rating.handover import RUBRIC, SIGNAL
 from tamis.curate.rating.matrices import MIN_ROWS, judge_matrices
 from tamis.curate.rating.rated_rows import rate_rows
 from tamis.curate.rating.spending import Spending
+from tamis.curate.scale import RatingScale
 from tamis.curate.step_files import write_frame
 from tamis.curate.vectors import pool_vectors
 from tamis.data import Signal
@@ -110,13 +111,14 @@ def _diagnose(
     """Measure how far each judge can be trusted, and write the findings that the report shows."""
     rubric, seed = task.rubric, derive_seed(run.recipe.seed, "judges")
     matrices: dict[str, TransitionMatrix] = {}
+    scales: dict[str, RatingScale] = {}
     reasons: dict[str, str] = {}
     source: dict[str, str] = {}
     ratings, flags = pl.read_parquet(rated.folder / "ratings.parquet"), pl.read_parquet(rated.folder / FLAGS)
     if task.settings.embedder is not None and len(task.table) >= MIN_ROWS:
         try:
             vectors, source = _vectors(run, task, engine, progress)
-            matrices, reasons = judge_matrices(
+            matrices, scales, reasons = judge_matrices(
                 ratings, task.table, vectors, criterion=rubric.overall, low=rubric.low, high=rubric.high, seed=seed
             )
         except MissingExtraError as error:
@@ -137,7 +139,14 @@ def _diagnose(
         "samples": task.settings.samples,
         "raters": costs,
         "judges": judge_findings(
-            ratings, flags, criterion=rubric.overall, low=rubric.low, high=rubric.high, seed=seed, matrices=matrices
+            ratings,
+            flags,
+            criterion=rubric.overall,
+            low=rubric.low,
+            high=rubric.high,
+            seed=seed,
+            matrices=matrices,
+            scales=scales,
         ),
         "no_matrix": reasons,
         "limits": {**task.limits.to_limits(), "budget_reached": refused},

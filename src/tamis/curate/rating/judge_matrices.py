@@ -20,7 +20,13 @@ _Z = 1.959964
 
 
 def matrix_findings(
-    matrix: TransitionMatrix, table: RatingTable | None, *, low: int, high: int, seed: int
+    matrix: TransitionMatrix,
+    table: RatingTable | None,
+    *,
+    low: int,
+    high: int,
+    seed: int,
+    scale: RatingScale | None = None,
 ) -> dict[str, Any]:
     """Hold the repeat that a matrix implies against the repeat that was measured, on the same classes.
 
@@ -37,8 +43,10 @@ def matrix_findings(
     table : RatingTable or None
         The judge's ratings; the repeat is left out without repeated samples.
     low, high : int
-        Ends of the scale; classes are found by the names of the matrix.
+        Ends of the scale.
     seed : int
+    scale : RatingScale, optional
+        How ratings became the classes of the matrix. Default: the scale whose classes have the names of the matrix.
 
     Returns
     -------
@@ -65,7 +73,8 @@ def matrix_findings(
         "clusterability": None,
         "reason": "",
     }
-    scale = None if table is None else matching_scale(matrix.class_names, low, high, table.means)
+    if table is not None and scale is None:
+        scale = matching_scale(matrix.class_names, low, high, table.means)
     if table is None or scale is None:
         return {**found, "reason": "the classes of the matrix are not those of any scale of these ratings"}
     classes = np.column_stack([scale.classes(column) for column in np.clip(table.values, scale.low, scale.high).T])

@@ -6,6 +6,7 @@ import numpy as np
 import polars as pl
 
 from tamis.curate.ratings import labels_by_rater
+from tamis.curate.scale import RatingScale
 from tamis.data import Signal, Table
 from tamis.errors import DataError
 from tamis.neighbors import knn_graph, unit_rows
@@ -29,7 +30,7 @@ def scale_for(values: np.ndarray, low: int, high: int) -> str:
 
 def judge_matrices(
     ratings: pl.DataFrame, table: Table, vectors: np.ndarray, *, criterion: str, low: int, high: int, seed: int
-) -> tuple[dict[str, TransitionMatrix], dict[str, str]]:
+) -> tuple[dict[str, TransitionMatrix], dict[str, RatingScale], dict[str, str]]:
     """Estimate the matrix of every rater that rated enough records apart, from the first sample of each.
 
     A mean over samples is less noisy than a rating and would make the judge look better than it is.
@@ -49,10 +50,13 @@ def judge_matrices(
     Returns
     -------
     matrices : dict of rater to TransitionMatrix
+    scales : dict of rater to RatingScale
+        How its ratings became the classes of the matrix.
     reasons : dict of rater to str
         Why there is no matrix.
     """
     matrices: dict[str, TransitionMatrix] = {}
+    scales: dict[str, RatingScale] = {}
     reasons: dict[str, str] = {}
     graph = None
     first = ratings.filter((pl.col("sample") == 0) & (pl.col("criterion") == criterion))
@@ -70,6 +74,7 @@ def judge_matrices(
             continue
         if graph is None:
             graph = knn_graph(unit_rows(vectors, copy=True), k=min(N_NEIGHBORS, len(table) - 1))
+        scales[str(rater)] = labels.scale
         matrices[str(rater)] = estimate_transition(
             labels.of_groups(graph),
             graph.idx,
@@ -78,4 +83,4 @@ def judge_matrices(
             class_names=labels.scale.names,
             seed=seed,
         )
-    return matrices, reasons
+    return matrices, scales, reasons
