@@ -372,7 +372,7 @@ def test_an_error_of_keep_is_not_lost(policy):
 
 def test_replies_are_handed_over_in_batches_and_in_time():
     kept = Kept()
-    run(Planned(lambda i, n, at: answered()), calls_of(1000), kept, policy=Policy(commit_seconds=5.0))
+    run(Planned(lambda i, n, at: answered()), calls_of(1000), kept, policy=Policy(commit_every=64, commit_seconds=5.0))
     assert kept.batches == [64] * 15 + [40]
     slow = Kept()
     judge = Planned(lambda i, n, at: answered(), latency=lambda i: 100.0 if i == 7 else 1.0)

@@ -202,7 +202,7 @@ def _ladder(found: Found) -> Markup:
         Rung("same rating again", [(j["rater"], j["retest"]["exact"]) for j in judges if repeated(j)]),
         Rung("kappa with the others", [(p[side], p["kappa"]) for p in pairs for side in "ab"], signed=True),
         Rung("share of its favourite", [(j["rater"], j["ceiling"]["mode"]["share"]) for j in judges if j["measured"]]),
-        Rung("records not measured", [(j["rater"], j["unmeasured"]["share"]) for j in judges]),
+        Rung("not measured", [(j["rater"], j["unmeasured"]["share"]) for j in judges]),
     ]
     words = [f"{rung.title}: {', '.join(f'{who} {with_interval(v)}' for who, v in rung.points)}" for rung in rungs
              if any(v[0] is not None for _, v in rung.points)]  # fmt: skip

@@ -110,7 +110,7 @@ def rating_bars(edges: Sequence[float], counts: Sequence[int], mode: float, *, l
                 "low:Q",
                 bin="binned",
                 title="rating",
-                axis=alt.Axis(values=ticks, format="~g"),
+                axis=alt.Axis(values=ticks, labelExpr="'' + datum.value"),  # a number format would write 10 as 1e+1
                 scale=alt.Scale(domain=[start, stop], nice=False),
             ),
             x2="high:Q",

@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 ABSENT = "–"
+NO_BREAK = "\N{NO-BREAK SPACE}"
 
 
 def count(value: float | None) -> str:
@@ -103,6 +104,17 @@ def plural(n: float, noun: str) -> str:
     return f"{count(n)} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
+def unbroken(text: str) -> str:
+    """Let an estimate break across lines before its interval only.
+
+    Examples
+    --------
+    >>> unbroken("39 % (37 % to 41 %)").split(" ")[1] == "(37\u00a0%\u00a0to\u00a041\u00a0%)"
+    True
+    """
+    return text.replace(" ", NO_BREAK).replace(f"{NO_BREAK}(", " (", 1)
+
+
 def render(template: str, **values: Any) -> Markup:
     """Render a template of this package to markup that is safe to put into a page.
 
@@ -123,7 +135,9 @@ def _environment() -> Environment:
         autoescape=True,
         undefined=StrictUndefined,
     )
-    environment.filters.update(count=count, share=share, decimal=decimal, seconds=seconds, listed=listed, plural=plural)
+    environment.filters.update(
+        count=count, share=share, decimal=decimal, seconds=seconds, listed=listed, plural=plural, unbroken=unbroken
+    )
     return environment
 
 
