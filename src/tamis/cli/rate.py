@@ -27,10 +27,13 @@ HELP_SPEND = "Spending and pace"
 def rate(
     pool: PoolArgument,
     rater: Annotated[
-        list[str], typer.Option(help="[NAME=]openai:MODEL[@URL], hf:smollm2, scripted:..., columns:A,B; repeatable.")
+        list[str],
+        typer.Option(
+            help="openai:MODEL@URL, hf:smollm2, scripted:... or columns:A,B, perhaps after NAME=; repeatable."
+        ),
     ],
-    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/rate-POOL-HASH]")] = None,
-    rubric: Annotated[Path | None, typer.Option(help="YAML of criteria and scale.  [default: DS2's, 1-10]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/rate-POOL-HASH).")] = None,
+    rubric: Annotated[Path | None, typer.Option(help="YAML of criteria and scale (default: DS2's, 1-10).")] = None,
     samples: Annotated[int, typer.Option(help="Ratings of each row by each judge.")] = 1,
     limit: Annotated[int | None, typer.Option(help="Rate the first rows only.")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
@@ -40,7 +43,7 @@ def rate(
         str, typer.Option(help="hf: expected (score from probabilities) or generate.", rich_help_panel=HELP_JUDGE)
     ] = "expected",
     temperature: Annotated[
-        float | None, typer.Option(help="[default: 0, or 1 with several samples]", rich_help_panel=HELP_JUDGE)
+        float | None, typer.Option(help="Default: 0, or 1 with several samples.", rich_help_panel=HELP_JUDGE)
     ] = None,
     max_tokens: Annotated[int, typer.Option(help="Longest reply.", rich_help_panel=HELP_JUDGE)] = 128,
     max_chars: Annotated[

@@ -15,7 +15,7 @@ from tamis.cli.plan import RecipeArgument, read_recipe
 @guarded
 def run(
     recipe: RecipeArgument,
-    out: Annotated[Path | None, typer.Option(help="Run directory.  [default: runs/VERB-POOL-HASH]")] = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/VERB-POOL-HASH).")] = None,
     engine: EngineOption = "inline",
     workers: WorkersOption = None,
     address: AddressOption = None,
