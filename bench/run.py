@@ -44,6 +44,11 @@ BENCHMARKS = (
     Benchmark("judges"),
     Benchmark("neighbors", quick=("--rows", "5000", "--sklearn-rows", "2000", "--rounds", "1")),
     Benchmark("scale"),
+    Benchmark("rating"),
+    Benchmark("rating_kill"),
+    Benchmark("local_rating"),
+    Benchmark("recorded_judges"),
+    Benchmark("ray"),
 )
 
 
