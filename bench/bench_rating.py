@@ -36,7 +36,8 @@ from tamis.curate.rating.collecting import gather, rating_keys
 from tamis.curate.rating.spending import RaterSpending, Spending
 from tamis.data import Table
 from tamis.engine import get_engine
-from tamis.models.dispatch import Call, Policy, collect
+from tamis.models.calls import Call, Policy
+from tamis.models.dispatch import collect
 from tamis.models.judging import Attempt, JudgePrompt, Reply
 from tamis.models.pricing import PriceTable
 from tamis.models.response_cache import ResponseCache

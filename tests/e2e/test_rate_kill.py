@@ -15,6 +15,7 @@ import polars as pl
 import pytest
 
 from tamis.curate.rating.assignment import read_assignment
+from tamis.models.calls import Policy
 from tamis.models.response_cache import reply_key
 from tamis.recipe import Recipe
 from tamis.toy import Endpoint, prompt_digest
@@ -124,7 +125,7 @@ def test_killed_five_times_nothing_is_paid_twice_and_nothing_is_lost(tmp_path, e
         asked_again = [event for event in endpoint.log[served:] if event["prompt"] in held]
         assert not asked_again, f"{len(asked_again)} of {len(held)} replies in the cache were asked for again"
     # what was on its way at a kill among calls is asked for twice: in flight, or waiting to be committed
-    assert len(endpoint.log) - ROWS <= 3 * (CONCURRENCY + 64)
+    assert len(endpoint.log) - ROWS <= 3 * (CONCURRENCY + Policy.commit_every)
     overall = pl.read_parquet(killed / "run" / "signal.parquet").filter(pl.col("criterion") == "overall")
     assert overall["unit_id"].to_list() == [f"r{i}" for i in range(ROWS)]
     assert overall["value"].to_list() == [i % 10 + 1.0 for i in range(ROWS)]

@@ -10,7 +10,8 @@ import threading
 import pytest
 
 from tamis.errors import BackendError, RecipeError
-from tamis.models.dispatch import Call, Collected, Policy, collect
+from tamis.models.calls import Call, Collected, Policy
+from tamis.models.dispatch import collect
 from tamis.models.judging import Attempt, JudgePrompt, Reply
 from tamis.models.scripted import ScriptedJudge
 

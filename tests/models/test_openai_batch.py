@@ -11,7 +11,7 @@ import pytest
 
 from tamis.errors import BackendError, RunStateError
 from tamis.models import openai_batch
-from tamis.models.dispatch import Call
+from tamis.models.calls import Call
 from tamis.models.judging import JudgePrompt
 from tamis.models.openai_batch import run_batch
 from tamis.models.openai_chat import OpenAIJudge

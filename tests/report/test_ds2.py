@@ -12,7 +12,8 @@ import polars as pl
 import pytest
 
 from tamis.report import write_report
-from tamis.report.ds2 import count_reasons, read_findings
+from tamis.report.ds2 import count_reasons
+from tamis.report.findings import read_findings
 from tamis.runs import Run
 
 
@@ -57,7 +58,7 @@ def test_missing_ratings_are_a_third_state(usable_page: str) -> None:
 
 
 def test_numbers_are_those_of_the_findings(usable_page: str, usable_run: Path) -> None:
-    found = read_findings(Run.open(usable_run))
+    found = read_findings(Run.open(usable_run), "curate")
     text = plain(usable_page)
     changed = found["raters"][0]["changed"]
     assert changed > 10
@@ -68,7 +69,7 @@ def test_numbers_are_those_of_the_findings(usable_page: str, usable_run: Path) -
 
 
 def test_matrix_cells_and_intervals_are_drawn(usable_page: str, usable_run: Path) -> None:
-    matrix = read_findings(Run.open(usable_run))["raters"][0]["transition"]
+    matrix = read_findings(Run.open(usable_run), "curate")["raters"][0]["transition"]
     drawing = re.search(r'<svg role="img" aria-label="Heat map.*?</svg>', usable_page, flags=re.DOTALL)
     assert drawing is not None
     words = re.findall(r"<text[^>]*>([^<]*)</text>", drawing[0])
@@ -89,7 +90,7 @@ def test_higher_mean_is_not_sold_as_a_better_model(usable_page: str) -> None:
 
 
 def test_truth_scores_both_rules(usable_page: str, usable_run: Path) -> None:
-    rules = read_findings(Run.open(usable_run))["raters"][0]["rules"]
+    rules = read_findings(Run.open(usable_run), "curate")["raters"][0]["rules"]
     assert f"{rules['rank']['f1']:.3f}" in usable_page
     assert f"{rules['vote']['accuracy_after']:.3f}" in usable_page
     assert "rule is better here" in usable_page
@@ -143,7 +144,7 @@ def test_without_intervals_the_page_says_so(make_run: Callable[..., Path]) -> No
 
 
 def test_doubtful_ratings_stand_beside_their_neighbours(usable_page: str, usable_run: Path) -> None:
-    doubtful = read_findings(Run.open(usable_run))["doubtful"]
+    doubtful = read_findings(Run.open(usable_run), "curate")["doubtful"]
     assert usable_page.count('<details class="card"') == len(doubtful) > 3
     first = usable_page.split('<details class="card"')[1]
     assert first.count('<span class="rating">') == 5

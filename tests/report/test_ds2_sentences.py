@@ -6,14 +6,14 @@ from typing import Any
 
 import pytest
 
-from tamis.report.ds2 import read_findings
 from tamis.report.ds2_sentences import summary, verdict_of
+from tamis.report.findings import read_findings
 from tamis.runs import Run
 
 
 @pytest.fixture
 def found(usable_run: Path) -> dict[str, Any]:
-    return copy.deepcopy(read_findings(Run.open(usable_run)))
+    return copy.deepcopy(read_findings(Run.open(usable_run), "curate"))
 
 
 def make_doubtful(rater: dict[str, Any]) -> None:

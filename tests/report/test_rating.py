@@ -17,8 +17,9 @@ from tamis.errors import RunStateError
 from tamis.noise import TransitionMatrix, diagnose, model_moments
 from tamis.recipe import Recipe
 from tamis.registry import METHODS
+from tamis.report.findings import read_findings
 from tamis.report.page import assemble
-from tamis.report.rating import read_findings, section
+from tamis.report.rating import section
 from tamis.report.rating_charts import Rung, judge_ladder, rating_bars, repeat_by_class
 from tamis.report.rating_sentences import doubts, matrix_sentence, overall_raters
 from tamis.runs import Run
@@ -266,13 +267,13 @@ def test_rubric_as_the_job_writes_it(two_judges: dict[str, Any], write: Write) -
 
 def test_only_steps_of_the_manifest_are_read(two_judges: dict[str, Any], write: Write) -> None:
     folder = write(two_judges, steps=("02-other",))
-    with pytest.raises(RunStateError, match="no findings about its judges"):
+    with pytest.raises(RunStateError, match="no findings to report"):
         section(folder)
     assert folder.exists()
 
 
 def test_findings_are_read_whole(two_judges: dict[str, Any], write: Write) -> None:
-    assert read_findings(Run.open(write(two_judges))) == two_judges
+    assert read_findings(Run.open(write(two_judges)), "judges") == two_judges
 
 
 def test_page_is_the_same_twice(two_judges: dict[str, Any], write: Write) -> None:

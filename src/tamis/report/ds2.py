@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from tamis.report.ds2_sentences import (
     unidentified_classes,
     verdict_of,
 )
+from tamis.report.findings import read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import count, plural, render, seconds, share
 from tamis.report.section import Section
@@ -45,7 +45,7 @@ def section(run_folder: str | Path) -> list[Section]:
         If the run holds no findings yet.
     """
     run = Run.open(run_folder)
-    found = read_findings(run)
+    found = read_findings(run, "curate")
     reasons = count_reasons(Selection.read(run.folder).frame)
     return [
         _lead(run, found),
@@ -55,23 +55,6 @@ def section(run_folder: str | Path) -> list[Section]:
         _helped(run, found),
         Section("What this cannot show", "Where do the assumptions end?", render("ds2/limits.html.j2"), nav="Limits"),
     ]
-
-
-def read_findings(run: Run) -> dict[str, Any]:
-    """Read ``findings.json`` of the run's curate step.
-
-    Raises
-    ------
-    RunStateError
-        If it is absent.
-    """
-    for path in sorted((run.folder / "steps").glob("*-curate/findings.json")):
-        if path.parent.name in run.manifest["steps"]:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return found
-    raise RunStateError(
-        f"The run {run.folder} holds no findings to report; `tamis resume {run.folder}` computes what is missing."
-    )
 
 
 def count_reasons(selection: pl.DataFrame) -> list[dict[str, Any]]:

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from markupsafe import Markup
 
-from tamis.errors import RunStateError
 from tamis.noise import TransitionMatrix
 from tamis.report import charts
+from tamis.report.findings import read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.rating_charts import Rung, judge_ladder, rating_bars, repeat_by_class
 from tamis.report.rating_money import money, rater_money
@@ -53,7 +52,7 @@ def section(run_folder: str | Path) -> list[Section]:
         If the run holds no findings yet.
     """
     run = Run.open(run_folder)
-    found = read_findings(run)
+    found = read_findings(run, "judges")
     limits = render("rating/limits.html.j2", expected=any(r["kind"] == "scoring" for r in found["raters"]))
     return [
         _lead(run, found),
@@ -63,24 +62,6 @@ def section(run_folder: str | Path) -> list[Section]:
         _spent(found),
         Section("What this cannot show", "Where do the assumptions end?", limits, nav="Limits"),
     ]
-
-
-def read_findings(run: Run) -> dict[str, Any]:
-    """Read ``findings.json`` of the run's judges step.
-
-    Raises
-    ------
-    RunStateError
-        If it is absent.
-    """
-    for path in sorted((run.folder / "steps").glob("*-judges/findings.json")):
-        if path.parent.name in run.manifest["steps"]:
-            found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-            return found
-    raise RunStateError(
-        f"The run {run.folder} holds no findings about its judges to report; `tamis resume {run.folder}` computes what "
-        "is missing."
-    )
 
 
 def _lead(run: Run, found: Found) -> Section:

@@ -15,7 +15,8 @@ from tamis.curate.rating.settings import RatingLimits
 from tamis.curate.rating.spending import RaterSpending
 from tamis.engine import Engine
 from tamis.errors import RecipeError
-from tamis.models.dispatch import Call, Policy, collect
+from tamis.models.calls import Call, Policy
+from tamis.models.dispatch import collect
 from tamis.models.judging import ChatJudge, JudgePrompt, Reply, ScoringJudge
 from tamis.models.openai_chat import OpenAIJudge
 from tamis.models.response_cache import ResponseCache, reply_key

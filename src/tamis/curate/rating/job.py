@@ -115,7 +115,10 @@ def _diagnose(
     reasons: dict[str, str] = {}
     source: dict[str, str] = {}
     ratings, flags = pl.read_parquet(rated.folder / "ratings.parquet"), pl.read_parquet(rated.folder / FLAGS)
-    if task.settings.embedder is not None and len(task.table) >= MIN_ROWS:
+    if task.settings.embedder is not None and len(task.table) < MIN_ROWS:
+        few = f"{len(task.table)} records are too few for neighbours; {MIN_ROWS} are needed"
+        reasons = dict.fromkeys(signal.raters, few)
+    elif task.settings.embedder is not None:
         try:
             vectors, source = _vectors(run, task, engine, progress)
             matrices, scales, reasons = judge_matrices(

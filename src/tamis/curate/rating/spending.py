@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from tamis.models.dispatch import Call
+from tamis.models.calls import Call
 from tamis.models.judging import JudgePrompt, Reply
 from tamis.models.pricing import PriceTable
 
