@@ -83,6 +83,68 @@ def test_an_object_that_breaks_off_in_a_number_gives_none(text):
     assert overall(text) is None
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("Rarity: 3\nOverall rating: 1", None),
+        ("Overall: 1 ", None),
+        ("Overall: 1/", None),
+        ("Overall: 4. In the end, overall: 1", None),
+        ("Overall: 1\n", 1.0),
+        ("Overall: 1.", 1.0),
+        ("(Overall: 1)", 1.0),
+        ("**Overall: 1**", 1.0),
+        ("Overall: 1, as I said", 1.0),
+        ("Overall: 1/10", 1.0),
+        ("Overall: 7", 7.0),
+        ("Overall: 10", 10.0),
+        ("Overall: 1.5", 1.5),
+    ],
+)
+def test_a_number_at_the_end_of_a_text_that_could_have_become_another_is_none(text, value):
+    assert overall(text) == value
+
+
+@pytest.mark.parametrize(
+    ("number", "low", "high", "value"),
+    [
+        ("7", 0, 100, None),
+        ("10", 0, 100, None),
+        ("11", 0, 100, 11.0),
+        ("0", 0, 100, 0.0),
+        ("5", 0, 5, 5.0),
+        ("-1", -10, 10, None),
+        ("-2", -10, 10, -2.0),
+        ("1", 1, 9, 1.0),
+    ],
+)
+def test_which_numbers_can_go_on_depends_on_the_scale(number, low, high, value):
+    assert parsed(f"Overall: {number}", low=low, high=high)["overall"] == value
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ('<think>{"overall": 3}', None),
+        ("<think>\nFirst thought. Overall: 3.\n", None),
+        ('<think>{"overall": 3}</think>{"overall": 7}', 7.0),
+        ("<think>Overall: 3.</think>\nI like it.", None),
+        ('{"overall": 3} was a draft</think>{"overall": 7}', 7.0),
+        ("Overall: 3.</think>\nOverall: 7.", 7.0),
+        ('<THINKING>{"overall": 3}</THINKING>{"overall": 7}<think>{"overall": 4}', 7.0),
+        ("<think>" + "hm " * 20_000 + "Overall: 3.\n", None),
+        ('<think>a <think>b</think> {"overall": 3}</think> {"overall": 7}', 7.0),
+    ],
+)
+def test_a_draft_is_no_rating(text, value):
+    assert overall(text) == value
+
+
+def test_a_refusal_that_was_only_thought_is_none():
+    thought = "<think>I cannot rate this.</think>It is fine."
+    assert reply_ratings(Reply("answered", thought), CRITERIA, 1, 10)["overall"] == ("unparsed", None)
+
+
 def test_decimals_are_kept_and_the_scale_bounds_them():
     assert overall('{"overall": 8.5}') == 8.5
     assert overall('{"overall": 6.281734}') == 6.281734
@@ -191,6 +253,12 @@ def test_no_beginning_of_a_reply_gives_another_rating(rarity, value):
         "As an AI, I can not comply with this request.",
         "We're sorry, we are not able to process this.",
         "This request violates our usage policies.",
+        "I cannot in good conscience rate this.",
+        "I'm sorry, but I can't.",
+        "Sorry, I can't do that.",
+        "I respectfully decline.",
+        "I will not be giving this a score; I refuse to.",
+        "I can't give you a rating for this.",
     ],
 )
 def test_refusals(text):
@@ -205,6 +273,15 @@ def test_refusals(text):
         "I can rate this: it is good.",
         "I think it deserves a seven.",
         "The user is sorry for the delay.",
+        "The user is sorry that nobody can't help, says the reply.",
+        "I cannot see flaws in it.",
+        "I can't find anything wrong here.",
+        "I can't help but admire this.",
+        "We cannot know whether the date is right.",
+        "I cannot give it more than six points.",
+        "I cannot rate it higher.",
+        "I can't score this more than that.",
+        "I'm afraid the date can't be right.",
         "overall: eleven",
         "",
     ],

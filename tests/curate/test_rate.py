@@ -15,6 +15,7 @@ from tamis.models.pricing import PriceTable
 from tamis.recipe import Recipe
 from tamis.registry import JOBS
 from tamis.runs import Run
+from tamis.toy import Endpoint
 
 
 @pytest.fixture(autouse=True)
@@ -82,6 +83,21 @@ class TestPayingOnce:
         assert second.costs[0]["from_cache"] == 30
         assert second.signal.frame.equals(first.signal.frame)
 
+    def test_what_rows_share_is_paid_for_once(self, start, tmp_path):
+        rows = [{"id": str(i), "prompt": "same", "response": "same"} for i in range(5)]
+        (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        spent = start()["raters"]["scripted"]
+        replies, signal = (pl.read_parquet(tmp_path / "run" / f"{name}.parquet") for name in ("replies", "signal"))
+        assert replies["cost"].sum() == pytest.approx(spent["cost"]) == signal["cost"].sum()
+        assert replies["input_tokens"].sum() == spent["input_tokens"]
+
+    def test_another_truth_is_another_rating(self):
+        columns = {"a": [1, 2, 3] * 5, "b": [9, 8, 7] * 5}
+        table = table_of(15).with_columns(*(pl.Series(name, values) for name, values in columns.items()))
+        for name, values in columns.items():
+            found = rate(table, raters="scripted:diagonal=1", truth=name)
+            assert found.signal.frame.filter(pl.col("criterion") == "overall")["value"].to_list() == values
+
     def test_the_order_of_the_rows_changes_no_rating(self):
         forward = rate(table_of(30), raters="scripted:diagonal=0.5").signal.frame.sort("unit_id", "criterion")
         table = table_of(30)
@@ -131,6 +147,32 @@ class TestBudget:
         assert straight["raters"]["scripted"]["from_cache"] == 120
         assert Run.open(tmp_path / "run").status == "complete"
 
+    def test_a_little_more_than_the_cost_is_enough(self, start):
+        cost = start(folder="free/run")["raters"]["scripted"]["cost"]
+        judge = "again=scripted:diagonal=0.7,seed=9"
+        assert start(judge, budget_usd=1.1 * cost)["exit_code"] == 0
+
+    def test_retries_are_paid_from_it(self, start):
+        stopped = start("scripted:unparsed=1,sticky=true", budget_usd=2.0, attempts=10)
+        spent = stopped["raters"]["scripted"]
+        assert 1.5 < spent["cost"] <= 2.0
+        assert spent["attempts"] > spent["calls"]
+        again = start("scripted:unparsed=1,sticky=true", budget_usd=2.0, attempts=10)["raters"]["scripted"]
+        assert (again["cost"], again["attempts"]) == (spent["cost"], spent["attempts"])
+
+    def test_one_without_a_price_is_refused(self, start):
+        with pytest.raises(RecipeError, match=r"price of '127\.0\.0\.1:9/m' is unknown"):
+            start("openai:m@http://127.0.0.1:9/v1", budget_usd=1.0)
+
+    def test_calls_that_failed_after_they_were_billed_are_on_the_bill(self, start):
+        with Endpoint(faults={"null": 0.6}, seed=1) as endpoint:
+            found = start(f"openai:m@{endpoint.url}", patience=2, first_wait=1e-3)["raters"]["m"]
+            assert found["status"]["missing"] > 10
+            assert found["attempts"] == len(endpoint.log)
+            more = start(f"openai:m@{endpoint.url}", patience=2, first_wait=1e-3)["raters"]["m"]
+            assert more["attempts"] == len(endpoint.log)
+            assert more["input_tokens"] > found["input_tokens"]
+
     def test_tokens_can_be_limited_too(self, start):
         stopped = start(budget_tokens=20_000)
         spent = stopped["raters"]["scripted"]
@@ -142,6 +184,49 @@ class TestBudget:
         second = start(folder="elsewhere/run", budget_usd=0.01)
         assert second["exit_code"] == 0
         assert second["raters"]["scripted"]["from_cache"] == 120
+
+
+class TestBatch:
+    """The batch interface: cheaper, and paid for once."""
+
+    OPTIONS = {"batch": True, "first_wait": 1e-3}
+
+    @pytest.fixture
+    def priced(self, tmp_path):
+        def priced(endpoint):
+            host = endpoint.url.split("/")[2]
+            entry = "{ input = 100.0, output = 100.0, batch_discount = 0.5 }"
+            (tmp_path / "prices.toml").write_text(f'[models]\n"{host}/m" = {entry}\n')
+            return f"openai:m@{endpoint.url}"
+
+        return priced
+
+    def test_each_reply_has_the_price_of_the_way_it_came(self, start, priced, tmp_path):
+        with Endpoint() as endpoint:
+            judge = priced(endpoint)
+            batched = start(judge, **self.OPTIONS)["raters"]["m"]
+            single = start(f"b={judge}", folder="other/run", batch=False)["raters"]["b"]
+        assert single["from_cache"] == 120
+        assert batched["status"] == {"ok": 120}
+        replies = pl.read_parquet(tmp_path / "run" / "replies.parquet")
+        full = (replies["input_tokens"] + replies["output_tokens"]) * 100e-6
+        share = (replies["cost"] / full).round(6)
+        assert sorted(share.value_counts().rows()) == [
+            (0.5, 119),
+            (1.0, 1),
+        ]  # the first call tried the key and the model
+
+    def test_calls_of_a_batch_and_after_it_are_added_up(self, start, priced):
+        with Endpoint(faults={"broken-json": 0.5}, seed=3) as endpoint:
+            found = start(priced(endpoint), **self.OPTIONS)["raters"]["m"]
+            assert found["attempts"] == len(endpoint.log) > 120
+
+    def test_a_small_budget_is_kept(self, start, priced):
+        with Endpoint() as endpoint:
+            judge = priced(endpoint)
+            found = start(judge, budget_usd=1.0, **self.OPTIONS)
+        assert found["exit_code"] == 4
+        assert 0.5 < found["raters"]["m"]["cost"] <= 1.0
 
 
 class TestMissing:
@@ -245,3 +330,31 @@ def test_prices_make_the_cost_of_a_row():
     by_criterion = dict(found.signal.frame.group_by("criterion").agg(pl.col("cost").sum()).iter_rows())
     assert by_criterion["rarity"] == 0.0  # one reply rates all criteria and is paid once
     assert by_criterion["overall"] == found.costs[0]["cost"]
+
+
+def test_findings_are_not_taken_over_from_a_run_by_another_rubric(tmp_path):
+    rows = [{"id": str(i), "prompt": f"q{i}", "response": "a", "t": i % 10 + 1} for i in range(40)]
+    (tmp_path / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    tops = []
+    for top in (10, 20):
+        rubric = tmp_path / f"{top}.yaml"
+        rubric.write_text(f"role: You judge.\nscale: {{min: 1, max: {top}}}\ncriteria: [{{name: overall, text: x}}]\n")
+        recipe = Recipe(
+            method="rate",
+            inputs={"pool": str(tmp_path / "pool.jsonl"), "rubric": str(rubric)},
+            params=RatingSettings(("columns:t",), embedder=None).to_params(),
+        )
+        with Run.start(tmp_path / "runs" / str(top), recipe, command="test") as run:
+            JOBS["rate"].load_job()(run, engine=get_engine("inline"))
+        [found] = (tmp_path / "runs" / str(top) / "steps").glob("*-judges/findings.json")
+        tops.append(json.loads(found.read_text())["judges"]["scale"][1])
+    assert tops == [10, 20]
+
+
+def test_a_notebook_can_rate_too():
+    import asyncio
+
+    async def cell():
+        return rate(table_of(5), raters="scripted:diagonal=1")
+
+    assert statuses(asyncio.run(cell())) == {"ok": 5}

@@ -302,12 +302,56 @@ def test_a_budget_stops_the_start_of_calls_and_those_under_way_end():
     judge, kept, purse = Planned(plan, latency=lambda i: 30.0 if i == 19 else 0.1), Kept(), Purse(20)
     out = run(judge, calls(), kept, budget=purse)
     assert out.stopped
-    assert (out.answered, out.failed, out.calls) == (20, 0, 21)
-    assert set(kept) == set(purse.admitted) == {f"k{i}" for i in range(20)}
+    assert (out.answered, out.failed, out.calls) == (19, 1, 20)  # no room for the retry of 18
+    assert set(kept) == {f"k{i}" for i in range(20)} - {"k18"}
+    assert set(purse.admitted) == {f"k{i}" for i in range(20)}
     assert len(pulled) == 21
     assert not judge.cancelled
-    assert dict(purse.settled) == kept
+    assert {key: reply for key, reply in purse.settled if key != "k18"} == kept
     assert len(purse.settled) == 20
+
+
+class Account:
+    """A budget of money: an attempt may cost 10 and does cost 1."""
+
+    def __init__(self, money):
+        self.money, self.spent, self.held, self.most = money, 0, 0, 0
+
+    def admit(self, call):
+        if self.spent + self.held + 10 > self.money:
+            return False
+        self.held += 10
+        self.most = max(self.most, self.spent + self.held)
+        return True
+
+    def settle(self, call, reply):
+        self.held -= 10
+        self.spent += 1
+
+
+def test_what_is_set_aside_and_not_spent_makes_room_again():
+    account, kept = Account(110), Kept()
+    out = run(Planned(lambda i, n, at: answered()), calls_of(100), kept, budget=account)
+    assert (out.answered, out.stopped) == (100, False)
+    assert account.most <= 110
+    assert (account.spent, account.held) == (100, 0)
+
+
+def test_retries_are_paid_from_the_same_account():
+    account, kept = Account(60), Kept()
+    judge = Planned(lambda i, n, at: answered("prose"))
+    out = run(judge, calls_of(100), kept, budget=account, policy=Policy(attempts=5))
+    assert out.stopped
+    assert account.spent == out.calls == 51  # the next could cost 10
+    assert sum(reply.attempts for reply in kept.values()) == 51
+
+
+def test_a_failure_that_used_tokens_is_handed_over():
+    kept = Kept()
+    paid = Attempt(Reply("failed", input_tokens=9, output_tokens=5, error="no content"), transient=True)
+    out = run(Planned(lambda i, n, at: paid if i == 3 else answered()), calls_of(5), kept, policy=Policy(patience=2))
+    assert out.failed == 1
+    assert (kept["k3"].status, kept["k3"].input_tokens, kept["k3"].attempts) == ("failed", 18, 2)
 
 
 def test_an_ample_budget_stops_nothing_and_settles_failures_too():
@@ -398,7 +442,7 @@ def test_a_server_that_is_not_there_is_said_to_be_after_seconds():
     with pytest.raises(BackendError, match=message):
         in_virtual_time(main())
     assert started[0] <= 7 * 0.5
-    assert len(purse.admitted) <= 8
+    assert len(set(purse.admitted)) <= 8
     assert sorted(key for key, _ in purse.settled) == sorted(purse.admitted)
     assert max(number for _, number in judge.asked) == 3
 

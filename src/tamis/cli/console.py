@@ -28,22 +28,28 @@ def guarded(verb: Callable[P, int | None]) -> Callable[P, None]:
 
     @functools.wraps(verb)
     def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("json_"))
         try:
             code = verb(*args, **kwargs)
         except TamisError as error:
-            if kwargs.get("json_"):
-                print_json({"error": str(error), "kind": type(error).__name__, "exit_code": error.exit_code})
-            typer.echo(f"tamis: {error}", err=True)
-            raise typer.Exit(error.exit_code) from None
+            raise _told(str(error), error, error.exit_code, as_json=as_json) from None
         except OSError as error:  # a full disk, a file that may not be read
-            typer.echo(f"tamis: {error.strerror or error}: {error.filename or 'no file named'}.", err=True)
-            raise typer.Exit(TamisError.exit_code) from None
-        except KeyboardInterrupt:
-            typer.echo("tamis: interrupted; finished work is kept, 'tamis resume RUN' goes on.", err=True)
-            raise typer.Exit(INTERRUPTED) from None
+            said = f"{error.strerror or error}: {error.filename or 'no file named'}."
+            raise _told(said, error, TamisError.exit_code, as_json=as_json) from None
+        except KeyboardInterrupt as error:
+            said = "interrupted; finished work is kept, 'tamis resume RUN' goes on."
+            raise _told(said, error, INTERRUPTED, as_json=as_json) from None
         raise typer.Exit(code or 0)
 
     return run
+
+
+def _told(said: str, error: BaseException, exit_code: int, *, as_json: bool) -> typer.Exit:
+    """Print an error and return the exit with its code."""
+    if as_json:
+        print_json({"error": said, "kind": type(error).__name__, "exit_code": exit_code})
+    typer.echo(f"tamis: {said}", err=True)
+    return typer.Exit(exit_code)
 
 
 def print_json(value: Any) -> None:

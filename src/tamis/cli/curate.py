@@ -93,7 +93,8 @@ def start_curation(
     if Path(ratings).is_dir():
         inputs["ratings"] = str(ratings_of_run(ratings).absolute())
         if params.get("scale") == "auto":
-            params = {**params, "scale": scale_of_run(ratings, criterion=params["criterion"])}
+            scale = scale_of_run(ratings, criterion=params["criterion"], rater=params.get("rater"))
+            params = {**params, "scale": scale}
     elif Path(ratings).is_file():
         inputs["ratings"] = str(Path(ratings).absolute())
     else:

@@ -11,7 +11,7 @@ import typer
 
 from tamis.cli.console import Progress, print_json
 from tamis.engine import Engine, get_engine
-from tamis.errors import RecipeError
+from tamis.errors import RecipeError, parameter_error
 from tamis.recipe import Recipe
 from tamis.registry import JOBS, lookup
 from tamis.runs import Run, digest_file, digest_json
@@ -33,8 +33,10 @@ class Running:
         Raises
         ------
         RecipeError
-            If there is no such engine, or an address is given to one that has none.
+            If there is no such engine, an address is given to one that has none, or there are fewer workers than one.
         """
+        if self.workers is not None and self.workers < 1:
+            raise parameter_error(f"the engine {self.engine}", "workers", "an int in [1, inf) or None", self.workers)
         if self.address is not None and self.engine != "ray":
             raise RecipeError(f"--address {self.address} names a Ray cluster; add --engine ray or leave it out.")
         options = {"workers": self.workers, **({"address": self.address} if self.address is not None else {})}
@@ -51,12 +53,13 @@ def start_and_execute(recipe: Recipe, *, out: Path | None, running: Running) -> 
         Run directory; None derives it from the verb, the pool and the recipe's identity.
     running : Running
     """
-    engine = running.get_engine()  # before a folder is made for an engine that does not exist
+    from tamis.curate.pool import pool_path
+
+    # before a folder is made for an engine or a method that does not exist, or for no pool
+    engine, verb, pool = running.get_engine(), lookup("method", recipe.method, JOBS).verb, pool_path(recipe)
     if out is None:
         identity = recipe.identity({role: digest_file(path) for role, path in recipe.inputs.items()})
-        pool = Path(recipe.inputs["pool"]).name.split(".")[0]
-        verb = lookup("method", recipe.method, JOBS).verb
-        out = Path("runs") / f"{verb}-{pool}-{digest_json(identity)[:8]}"
+        out = Path("runs") / f"{verb}-{pool.name.split('.')[0]}-{digest_json(identity)[:8]}"
     return execute(Run.start(out, recipe, command=command_line()), engine=engine, running=running)
 
 

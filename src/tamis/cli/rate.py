@@ -98,11 +98,14 @@ def rate(
     from tamis.cli.execute import Running, start_and_execute
     from tamis.cli.plan import show_plan
     from tamis.curate.rating import RatingLimits, RatingSettings
+    from tamis.curate.rating.raters import absolute_spec
     from tamis.curate.rating.settings import parse_share
     from tamis.recipe import Recipe
 
+    if Path(embedder).is_dir():
+        embedder = str(Path(embedder).absolute())
     settings = RatingSettings(
-        raters=tuple(rater), samples=samples, limit=limit, scoring=scoring, temperature=temperature,
+        raters=tuple(map(absolute_spec, rater)), samples=samples, limit=limit, scoring=scoring, temperature=temperature,
         max_tokens=max_tokens, max_chars=max_chars, structured=structured, truth=truth,
         embedder=None if embedder == "none" else embedder,
     )  # fmt: skip
@@ -131,6 +134,8 @@ def outcome(summary: dict[str, Any]) -> str:
     for name, row in summary["raters"].items():
         status = ", ".join(f"{n} {state}" for state, n in sorted(row["status"].items(), key=lambda item: -item[1]))
         lines.append(f"{name}: {summary['asked']} rows, {status}; {_spent(row)}")
+        if row["conceded"]:
+            lines.append(f"  the endpoint does not take {', '.join(row['conceded'])}: asked without")
     if summary["rejected"]:
         lines.append(f"rejected on reading: {summary['rejected']} rows, see rejects.parquet")
     again = f"tamis resume {summary['run']}"
@@ -148,6 +153,7 @@ def _spent(row: dict[str, Any]) -> str:
     if row["kind"] == "recorded":
         return "recorded in the pool"
     tokens = [f"{row[k]:,} tokens {w}" for k, w in (("input_tokens", "in"), ("output_tokens", "out")) if row[k]]
-    money = "money unknown (no price)" if row["cost"] is None else f"${row['cost']:.4f}" if row["cost"] else "no money"
+    why = "the endpoint does not tell its tokens" if row["price_known"] else "no price"
+    money = f"money unknown ({why})" if row["cost"] is None else f"${row['cost']:.4f}" if row["cost"] else "no money"
     cached = f", {row['from_cache']} replies from the cache" if row["from_cache"] else ""
     return ", ".join([*tokens, money]) + cached

@@ -22,15 +22,18 @@ from tamis.curate.step_files import save_array, write_frame
 from tamis.curate.vectors import pool_vectors
 from tamis.data import Signal, Table, write
 from tamis.engine import Engine
-from tamis.errors import DataError, IncompleteError, did_you_mean
+from tamis.errors import DataError, IncompleteError, RecipeError, did_you_mean, parameter_error
 from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
 from tamis.neighbors.blocks import GraphBlock
+from tamis.recipe import Recipe
 from tamis.runs import Run, Step, atomic_write_text, digest_file, digest_json
 from tamis.runs.digests import DIGEST_BYTES
 from tamis.runs.steps import Progress
 from tamis.select import Selection
 
 BLOCK_SIZE = 4096
+_COLUMNS = ("ratings", "truth")
+"""What a recipe's parameters hold beside those of the method: columns of the pool."""
 
 
 def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
@@ -52,14 +55,12 @@ def curate(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
         The summary that ``--json`` prints; the manifest keeps it.
     """
     recipe = run.recipe
-    params = {k: v for k, v in recipe.params.items() if k not in (*READ_OPTIONS, "ratings", "truth")}
-    ds2 = DS2(**params, seed=recipe.seed)  # type: ignore[arg-type]
-    ds2.validate()
+    ds2 = ds2_of(recipe)
     table = read_pool(recipe)
     if len(table.rejects):
         write_frame(run.folder / "rejects.parquet", table.rejects)
     ds2.validate(n_rows=len(table))
-    signal = _read_ratings(run, table)
+    signal = ratings_of(recipe, table)
     truth = _read_truth(run, table)
     require_measured(table, signal, criterion=ds2.criterion, rater=ds2.rater, scale=ds2.scale, truth=truth)
 
@@ -93,10 +94,48 @@ def _text(run: Run, name: str) -> str | None:
     return None if value is None else str(value)
 
 
-def _read_ratings(run: Run, table: Table) -> Signal:
-    if "ratings" in run.recipe.inputs:
-        return Signal.read(run.recipe.inputs["ratings"])
-    column = str(run.recipe.params["ratings"])
+def ds2_of(recipe: Recipe) -> DS2:
+    """Return the method with a recipe's parameters, checked as far as they can be without the pool.
+
+    Raises
+    ------
+    RecipeError
+        If a parameter is unknown, absent or wrong.
+    """
+    params = {k: v for k, v in recipe.params.items() if k not in (*READ_OPTIONS, *_COLUMNS)}
+    known = [name for name in DS2.parameter_names() if name != "seed"]
+    for name in params:
+        if name not in known:
+            raise RecipeError(f"The params of a DS2 recipe have no {name!r}.{did_you_mean(name, known)}")
+    if "budget" not in params:
+        raise RecipeError("The recipe does not say how many records to keep; add 'budget: N' to its params.")
+    for name in ("scale", "criterion", "embedder"):
+        if not isinstance(params.get(name, ""), str):
+            raise parameter_error("DS2", name, "text", params[name])
+    if not isinstance(params.get("rater"), str | None):
+        raise parameter_error("DS2", "rater", "text or None", params["rater"])
+    ds2 = DS2(**params, seed=recipe.seed)  # type: ignore[arg-type]
+    ds2.validate()
+    return ds2
+
+
+def ratings_of(recipe: Recipe, table: Table) -> Signal:
+    """Read the ratings that a recipe names: a file, or a column of its pool.
+
+    Raises
+    ------
+    RecipeError
+        If it names none.
+    DataError
+        If they are not there or cannot be read.
+    """
+    if "ratings" in recipe.inputs:
+        return Signal.read(recipe.inputs["ratings"])
+    column = recipe.params.get("ratings")
+    if not isinstance(column, str):
+        raise RecipeError(
+            "The recipe names no ratings; add 'ratings: FILE' to its inputs or 'ratings: COLUMN' to its params."
+        )
     if column not in table.frame.columns:
         raise DataError(
             f"The ratings {column!r} are neither a file nor a column of the pool."

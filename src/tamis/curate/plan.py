@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from tamis.curate.job import ds2_of, ratings_of
 from tamis.curate.pool import read_pool
-from tamis.data import Signal, text_digests
+from tamis.data import text_digests
 from tamis.models import VectorStore, get_embedder
 from tamis.recipe import Recipe
 
@@ -35,28 +35,28 @@ def plan_curation(recipe: Recipe) -> dict[str, Any]:
     RecipeError, DataError, MissingExtraError
         If the recipe cannot run.
     """
+    ds2 = ds2_of(recipe)
     table = read_pool(recipe)
-    given = recipe.inputs.get("ratings")
-    signal = Signal.read(Path(given)) if given else Signal.from_column(table, str(recipe.params["ratings"]))
+    ds2.validate(n_rows=len(table))
+    signal = ratings_of(recipe, table)
     rated = signal.frame.filter(pl.col("status") == "ok")["unit_id"].n_unique()
     distinct, missing, embedder = 0, 0, None
     if "embeddings" not in recipe.inputs:
-        embedder = str(recipe.params.get("embedder", "minilm"))
+        embedder = ds2.embedder
         digests = sorted(set(text_digests(table.texts())))
         distinct = len(digests)
         missing = len(VectorStore.of_model(get_embedder(embedder).fingerprint).missing(digests))
-    k = int(recipe.params.get("graph_neighbors", 40))  # type: ignore[arg-type]
     vectors = len(table) * ASSUMED_WIDTH * FLOAT_BYTES
     return {
         "rows": len(table),
         "rejected": len(table.rejects),
         "raters": signal.raters,
         "rated": rated,
-        "budget": recipe.params.get("budget"),
+        "budget": ds2.budget,
         "embedder": embedder,
         "texts": distinct,
         "to_embed": missing,
-        "memory_bytes": BASE_BYTES + 2 * vectors + len(table) * k * (FLOAT_BYTES + INDEX_BYTES),
+        "memory_bytes": BASE_BYTES + 2 * vectors + len(table) * ds2.graph_neighbors * (FLOAT_BYTES + INDEX_BYTES),
     }
 
 

@@ -33,11 +33,11 @@ class Budget(Protocol):
     """A limit on what may be spent."""
 
     def admit(self, call: Call) -> bool:
-        """Whether the call may start. Once False, nothing more is started."""
+        """Whether one more attempt at the call may start, beside those under way."""
         ...
 
     def settle(self, call: Call, reply: Reply) -> None:
-        """Take note of what an admitted call came to; called once for each."""
+        """Take note of what an admitted attempt came to; called once for each."""
         ...
 
 

@@ -17,6 +17,7 @@ NEVER_REACHED_PATIENCE = 4
 _SPARE = 2  # workers per concurrent call: those that wait for a retry leave their turn to the others
 _BARREN = 4  # times the concurrency: calls in a row that failed to the end before the back-end counts as broken
 _FEWEST_BARREN = 32
+_STOPPED = Reply("failed", attempts=0, error="stopped before it ended")
 
 
 async def collect(
@@ -52,12 +53,14 @@ async def collect(
         Whether an answer can be used.
     keep : callable
         Takes (key, reply) pairs, each key once, in the order in which they end. Called from the event loop by one
-        caller; whatever way the collection ends, all replies that are final have been handed over when it has.
+        caller; whatever way the collection ends, all replies that are final have been handed over when it has. A
+        failure is handed over if its attempts used tokens: they are paid for.
     rng : random.Random
         Draws the waits, nothing else.
     budget : Budget, optional
-        Once it refuses, calls that are under way are still brought to their end (retries included), since they are
-        paid for. A call that is cancelled is settled by what its attempts came to until then.
+        Asked before every attempt, retries included, and told what each came to. While it refuses and attempts are
+        under way, whose true cost may leave room, the next one waits; with none under way the collection stops, and
+        calls that have begun end with what they have.
     policy : Policy, optional
     progress : callable, optional
         Takes the number of calls that have ended, failures included.
@@ -124,6 +127,9 @@ class _Collection:
         self.commits = Commits(keep, policy)
         self.reached = False
         self.may_start = asyncio.Event()  # for the workers beyond the first few
+        self.settled = asyncio.Event()  # an attempt has ended, so a budget may have room again
+        self.held: Call | None = None  # read, and not admitted yet
+        self.flying = 0  # attempts under way
         self.stopped = self.exhausted = False
         self.attempts = self.pending = self.answered = self.failed = 0
         self.unreached = 0  # attempts in a row without a connection
@@ -167,6 +173,9 @@ class _Collection:
             call = self._next()
             if call is None:
                 self.limiter.release()
+                if self.held is not None and not self.stopped:
+                    await self._room()
+                    continue
                 self.may_start.set()  # to find that there is nothing to do
                 return
             self._finish(call, await self._ask(call))
@@ -177,13 +186,34 @@ class _Collection:
         """Return the next call that may start, already admitted."""
         if self.stopped or self.exhausted:
             return None
-        call = next(self.calls, None)
+        call = self.held or next(self.calls, None)
+        self.held = None
         if call is None:
             self.exhausted = True
-        elif self.budget is not None and not self.budget.admit(call):
-            self.stopped = True
-            call = None
+        elif not self._admitted(call):
+            self.held, call = call, None
         return call
+
+    def _admitted(self, call: Call) -> bool:
+        """Whether the budget lets an attempt start; the collection stops if it does not and nothing is under way."""
+        if self.budget is None or self.budget.admit(call):
+            self.flying += 1
+            return True
+        self.stopped = self.stopped or not self.flying
+        return False
+
+    async def _room(self) -> None:
+        """Wait until an attempt has ended."""
+        self.settled.clear()
+        await self.settled.wait()
+
+    async def _readmitted(self, call: Call) -> bool:
+        """Wait for room for a retry; False if there will be none."""
+        while not self._admitted(call):
+            if self.stopped:
+                return False
+            await self._room()
+        return True
 
     async def _ask(self, call: Call) -> Reply:
         """Bring one call to its end; the caller has acquired its first turn."""
@@ -205,9 +235,16 @@ class _Collection:
                     if self._final(call, attempt.reply, unusable):
                         self.barren = 0
                         return spent
-                await self.limiter.acquire()
+                if not await self._readmitted(call):
+                    return spent
+                try:
+                    await self.limiter.acquire()
+                except BaseException:
+                    self._settle(call, _STOPPED)
+                    raise
         except BaseException:
-            self._settle(call, Reply("failed", attempts=0, error="stopped before it ended").after(spent))
+            if spent is not None:
+                self._keep(call, _STOPPED.after(spent))
             raise
         finally:
             self.pending -= 1
@@ -224,7 +261,9 @@ class _Collection:
             attempt = await self.judge.attempt(call.prompt, sample=call.sample, number=number)
         except BaseException:
             self.limiter.release()
+            self._settle(call, _STOPPED)
             raise
+        self._settle(call, attempt.reply)
         if attempt.unreachable:
             self.unreached += 1
         else:
@@ -271,15 +310,20 @@ class _Collection:
         await self.sleep(self.rng.uniform(0.0, longest))
 
     def _finish(self, call: Call, reply: Reply) -> None:
-        self._settle(call, reply)
+        self._keep(call, reply)
         if reply.status == FAILED:
             self.failed += 1
         else:
             self.answered += 1
-            self.commits.add(call.key, reply)
         if self.progress is not None:
             self.progress(self.answered + self.failed)
 
+    def _keep(self, call: Call, reply: Reply) -> None:
+        if reply.status != FAILED or reply.input_tokens or reply.output_tokens:
+            self.commits.add(call.key, reply)
+
     def _settle(self, call: Call, reply: Reply) -> None:
+        self.flying -= 1
+        self.settled.set()
         if self.budget is not None:
             self.budget.settle(call, reply)

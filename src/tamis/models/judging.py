@@ -107,6 +107,8 @@ class Reply:
         Calls that it took.
     error : str
         Why there is no answer; empty otherwise.
+    batch : bool
+        Whether all of its calls went through the batch interface, which has prices of its own.
     """
 
     status: ReplyStatus
@@ -115,6 +117,7 @@ class Reply:
     output_tokens: int | None = None
     attempts: int = 1
     error: str = ""
+    batch: bool = False
 
     def after(self, earlier: Reply | None) -> Reply:
         """Return this reply with the calls and tokens of an earlier attempt added.
@@ -131,6 +134,7 @@ class Reply:
             input_tokens=_added(self.input_tokens, earlier.input_tokens),
             output_tokens=_added(self.output_tokens, earlier.output_tokens),
             attempts=self.attempts + earlier.attempts,
+            batch=self.batch and (earlier.batch or not earlier.attempts),
         )
 
 

@@ -7,7 +7,7 @@ import json
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Protocol
 
@@ -86,6 +86,18 @@ class _Ledger:
         """Chunks not done that answer any of the keys."""
         wanted = set(keys)
         return [chunk for chunk in self.chunks if not chunk.done and not wanted.isdisjoint(chunk.keys)]
+
+
+def batch_under_way(state: Path, keys: Iterable[str]) -> bool:
+    """Whether a batch was submitted for some of the keys and not collected yet.
+
+    Parameters
+    ----------
+    state : Path
+        Where :func:`run_batch` notes what it has under way.
+    keys : iterable of str
+    """
+    return bool(_Ledger(state).open_for(keys))
 
 
 async def run_batch(
@@ -274,7 +286,7 @@ def _read_line(line: bytes, *, key: str) -> tuple[str, Reply] | None:
         reply = completion_outcome(response["body"], key=key).reply
     except (ValueError, KeyError, TypeError):
         return None
-    return None if reply.status == FAILED else (str(name), reply)
+    return None if reply.status == FAILED else (str(name), replace(reply, batch=True))
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import NamedTuple, Self
@@ -13,13 +14,15 @@ from tamis.errors import RunStateError
 from tamis.models.judging import JudgePrompt, Reply
 from tamis.runs.digests import digest_json
 
+FILE = "replies.sqlite"
 WAIT_SECONDS = 60.0
 _AT_ONCE = 500
-_COLUMNS = "status, text, input_tokens, output_tokens, attempts, error"
+_COLUMNS = "status, text, input_tokens, output_tokens, attempts, error, batch"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS replies (
     key TEXT PRIMARY KEY, run TEXT NOT NULL, status TEXT NOT NULL, text TEXT NOT NULL,
-    input_tokens INTEGER, output_tokens INTEGER, attempts INTEGER NOT NULL, error TEXT NOT NULL
+    input_tokens INTEGER, output_tokens INTEGER, attempts INTEGER NOT NULL, error TEXT NOT NULL,
+    batch INTEGER NOT NULL
 ) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS habits (
     fingerprint TEXT PRIMARY KEY, seconds REAL NOT NULL, output_tokens REAL
@@ -43,8 +46,9 @@ class Habit(NamedTuple):
 
 
 def reply_key(fingerprint: str, prompt: JudgePrompt, sample: int) -> str:
-    """Key of a reply: a digest of (model fingerprint, canonical payload, sample index)."""
-    return digest_json([fingerprint, prompt.payload(), sample])
+    """Key of a reply: a digest of (model fingerprint, canonical payload, sample index), and the truth if it is told."""
+    told = [] if prompt.truth is None else [prompt.truth]
+    return digest_json([fingerprint, prompt.payload(), sample, *told])
 
 
 class ResponseCache:
@@ -76,7 +80,12 @@ class ResponseCache:
         self.path = Path(path)
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._connection = sqlite3.connect(self.path, timeout=WAIT_SECONDS, isolation_level=None)
+            self._connection = sqlite3.connect(
+                self.path,
+                timeout=WAIT_SECONDS,
+                isolation_level=None,
+                check_same_thread=False,  # one thread at a time, but in a notebook not the one that opened it
+            )
         except (OSError, sqlite3.Error) as error:
             raise RunStateError(f"The cache of replies {self.path} cannot be opened: {error}.") from error
         try:
@@ -85,15 +94,12 @@ class ResponseCache:
             self._connection.executescript(_TABLES)
         except sqlite3.Error as error:
             self._connection.close()
-            raise RunStateError(
-                f"The cache of replies {self.path} cannot be used ({error}); move it away, or set TAMIS_CACHE to "
-                "another folder."
-            ) from error
+            raise RunStateError(_unusable(self.path, error)) from error
 
     @classmethod
     def of_user(cls) -> ResponseCache:
         """The file in the user's cache folder, shared by all runs."""
-        return cls(cache_folder() / "replies.sqlite")
+        return cls(cache_folder() / FILE)
 
     def put(self, replies: Iterable[tuple[str, Reply]], *, run: str) -> None:
         """Store replies in one transaction; one under a key that is there replaces it.
@@ -103,17 +109,18 @@ class ResponseCache:
         replies : iterable of (key, Reply)
         run : str
             Who asked: what a run spends is what it asked for itself.
+
+        Raises
+        ------
+        RunStateError
+            If the file cannot be written: the disk is full, another process holds the file, or it is damaged.
         """
         rows = [
-            (key, run, r.status, r.text, r.input_tokens, r.output_tokens, r.attempts, r.error) for key, r in replies
+            (key, run, r.status, r.text, r.input_tokens, r.output_tokens, r.attempts, r.error, r.batch)
+            for key, r in replies
         ]
-        self._connection.execute("BEGIN IMMEDIATE")
-        try:
-            self._connection.executemany("INSERT OR REPLACE INTO replies VALUES (?,?,?,?,?,?,?,?)", rows)
-        except BaseException:
-            self._connection.execute("ROLLBACK")
-            raise
-        self._connection.execute("COMMIT")
+        with self._told(), self._transaction():
+            self._connection.executemany("INSERT OR REPLACE INTO replies VALUES (?,?,?,?,?,?,?,?,?)", rows)
 
     def get(self, keys: Sequence[str]) -> dict[str, Reply]:
         """Replies by key; absent keys are left out."""
@@ -128,18 +135,41 @@ class ResponseCache:
             some = keys[start : start + _AT_ONCE]
             marks = ",".join("?" * len(some))
             query = f"SELECT key, run, {_COLUMNS} FROM replies WHERE key IN ({marks})"
-            for key, run, *reply in self._connection.execute(query, some):
-                yield key, run, Reply(*reply)
+            with self._told():
+                found = self._connection.execute(query, some).fetchall()
+            for key, run, status, text, read, written, attempts, error, batch in found:
+                yield key, run, Reply(status, text, read, written, attempts, error, bool(batch))
 
     def note_habit(self, fingerprint: str, habit: Habit) -> None:
         """Remember how a judge answered when it was last asked, for the next plan."""
-        self._connection.execute("INSERT OR REPLACE INTO habits VALUES (?,?,?)", (fingerprint, *habit))
+        with self._told():
+            self._connection.execute("INSERT OR REPLACE INTO habits VALUES (?,?,?)", (fingerprint, *habit))
 
     def habit(self, fingerprint: str) -> Habit | None:
         """How a judge answered when it was last asked; None if it never was."""
         query = "SELECT seconds, output_tokens FROM habits WHERE fingerprint = ?"
-        found = self._connection.execute(query, (fingerprint,)).fetchone()
+        with self._told():
+            found = self._connection.execute(query, (fingerprint,)).fetchone()
         return None if found is None else Habit(*found)
+
+    @contextmanager
+    def _told(self) -> Iterator[None]:
+        """Tell in one sentence what is wrong with the file."""
+        try:
+            yield
+        except sqlite3.Error as error:
+            raise RunStateError(_unusable(self.path, error)) from error
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+            self._connection.execute("COMMIT")
+        except BaseException:
+            if self._connection.in_transaction:  # a full disk has ended it already
+                self._connection.execute("ROLLBACK")
+            raise
 
     def close(self) -> None:
         """Close the file. A cache is also a context manager that does so."""
@@ -152,3 +182,35 @@ class ResponseCache:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def replies_of(run: str) -> int:
+    """Count the replies in the user's cache that a run asked for itself, without creating or changing the file.
+
+    Raises
+    ------
+    RunStateError
+        If the file cannot be read.
+    """
+    path = cache_folder() / FILE
+    if not path.exists():
+        return 0
+    try:
+        with closing(sqlite3.connect(f"{path.absolute().as_uri()}?mode=ro", uri=True)) as connection:
+            found = connection.execute("SELECT count(*) FROM replies WHERE run = ?", (run,)).fetchone()
+    except sqlite3.Error as error:
+        raise RunStateError(_unusable(path, error)) from error
+    return int(found[0])
+
+
+def _unusable(path: Path, error: sqlite3.Error) -> str:
+    remedy = "move it away, or set TAMIS_CACHE to another folder"
+    # the low byte is the kind of error, the others say more about it
+    kind = getattr(error, "sqlite_errorcode", sqlite3.SQLITE_ERROR) & 0xFF
+    if kind in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED):
+        remedy = "wait for the process that holds it, or end it, and go on with 'tamis resume'"
+    elif kind in (sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR):
+        remedy = "free some space and go on with 'tamis resume', or set TAMIS_CACHE to another folder"
+    elif kind == sqlite3.SQLITE_READONLY:
+        remedy = "make it writable, or set TAMIS_CACHE to another folder"
+    return f"The cache of replies {path} cannot be used ({error}); {remedy}."

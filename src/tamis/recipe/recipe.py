@@ -66,6 +66,10 @@ class Recipe(BaseModel):
             return cls.model_validate(yaml.safe_load(Path(path).read_text(encoding="utf-8")))
         except OSError as error:
             raise RecipeError(f"The recipe {path} cannot be read: {error.strerror}.") from error
+        except UnicodeDecodeError as error:
+            raise RecipeError(
+                f"The recipe {path} is not text in UTF-8; give a recipe.yaml or a run directory."
+            ) from error
         except yaml.YAMLError as error:
             raise RecipeError(f"The recipe {path} is not valid YAML: {str(error).splitlines()[0]}.") from error
         except ValidationError as error:

@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import takewhile
 from pathlib import Path
+from typing import Any
 
+from tamis.curate.rating.batching import ask_in_batches, require_no_batch
 from tamis.curate.rating.parse import reply_ratings
 from tamis.curate.rating.raters import Rater
 from tamis.curate.rating.settings import RatingLimits
@@ -20,10 +24,13 @@ from tamis.models.dispatch import collect
 from tamis.models.judging import ChatJudge, JudgePrompt, Reply, ScoringJudge
 from tamis.models.openai_chat import OpenAIJudge
 from tamis.models.response_cache import ResponseCache, reply_key
+from tamis.models.scripted import ScriptedJudge
 from tamis.runs import derive_seed
 
 Progress = Callable[[str, int, int], None]
 Accept = Callable[[JudgePrompt, Reply], bool]
+Keep = Callable[[list[tuple[str, Reply]]], None]
+_NOT_BEGUN = Reply("failed", attempts=0, error="not asked: the budget was reached")
 
 
 @dataclass
@@ -41,6 +48,8 @@ class Gathered:
         Distinct replies that other runs had asked for.
     fresh : list of Reply
         What was answered now.
+    stopped : bool
+        Whether something was left unasked for want of money or tokens.
     """
 
     keys: list[list[str] | None]
@@ -48,6 +57,7 @@ class Gathered:
     errors: dict[str, str] = field(default_factory=dict)
     from_cache: int = 0
     fresh: list[Reply] = field(default_factory=list)
+    stopped: bool = False
 
 
 def rating_keys(rater: Rater, prompts: Sequence[JudgePrompt | None]) -> list[list[str] | None]:
@@ -57,8 +67,15 @@ def rating_keys(rater: Rater, prompts: Sequence[JudgePrompt | None]) -> list[lis
         return [None] * len(prompts)
     return [
         None if prompt is None else [reply_key(judge.fingerprint, prompt, k) for k in range(rater.samples)]
-        for prompt in prompts
+        for prompt in seen_by(rater, prompts)
     ]
+
+
+def seen_by(rater: Rater, prompts: Sequence[JudgePrompt | None]) -> list[JudgePrompt | None]:
+    """Return the prompts as a rater may see them: only a scripted judge knows the truth."""
+    if isinstance(rater.judge, ScriptedJudge):
+        return list(prompts)
+    return [None if prompt is None else replace(prompt, truth=None) for prompt in prompts]
 
 
 def usable(prompt: JudgePrompt, reply: Reply, *, overall: str) -> bool:
@@ -116,12 +133,15 @@ def gather(
     judge = rater.judge
     if judge is None:
         raise RecipeError(f"The rater {rater.name!r} is recorded: there is nothing to ask.")
+    prompts = seen_by(rater, prompts)
     found = Gathered(rating_keys(rater, prompts))
     calls = _distinct_calls(found.keys, prompts)
     accept = partial(usable, overall=overall)
     held = cache.get(list(calls))
     found.replies = {key: reply for key, reply in held.items() if accept(calls[key].prompt, reply)}
-    found.from_cache = len(found.replies.keys() - cache.asked_by(list(found.replies), run=run_id))
+    own = cache.asked_by(list(held), run=run_id)
+    found.from_cache = len(found.replies.keys() - own)
+    said = {key: reply for key, reply in held.items() if key in own}  # what other runs spent is theirs
     todo = [call for key, call in calls.items() if key not in found.replies]
     done = len(calls) - len(todo)
 
@@ -130,8 +150,9 @@ def gather(
             progress(f"rate {rater.name}", done + n, len(calls))
 
     def keep(replies: list[tuple[str, Reply]]) -> None:
-        summed = [(key, reply.after(held.get(key))) for key, reply in replies]
+        summed = [(key, reply.after(said.get(key))) for key, reply in replies]
         cache.put(summed, run=run_id)
+        said.update(summed)
         found.replies.update(summed)
         found.fresh += [reply for _, reply in replies]
 
@@ -139,8 +160,9 @@ def gather(
     if todo and rater.kind == "scoring":
         _score(judge, list(calls.values()), todo, engine, spending, keep, report)  # type: ignore[arg-type]
     elif todo:
-        _ask(judge, todo, accept, limits, spending, keep, folder, seed, report)  # type: ignore[arg-type]
-    found.errors = spending.errors
+        state = folder / f"batch-{rater.name}.json"
+        _ask(judge, todo, accept, limits, spending, keep, state, seed, report)  # type: ignore[arg-type]
+    found.errors, found.stopped = spending.errors, spending.stopped
     found.replies = {**held, **found.replies}  # a reply that could not be used is still what was said
     return found
 
@@ -160,26 +182,30 @@ def _ask(
     accept: Accept,
     limits: RatingLimits,
     spending: RaterSpending,
-    keep: Callable[[list[tuple[str, Reply]]], None],
-    folder: Path,
+    keep: Keep,
+    state: Path,
     seed: int,
     report: Callable[[int], None],
 ) -> None:
-    """Ask an endpoint."""
+    """Ask an endpoint: first through its batch interface if that is wanted, then what is left one by one."""
+    policy = Policy(
+        concurrency=limits.concurrency,
+        attempts=limits.attempts,
+        patience=limits.patience,
+        first_wait=limits.first_wait,
+    )
+    rng = random.Random(derive_seed(seed, "waiting"))
 
     async def ask() -> None:
+        left = todo
         try:
-            left = todo
-            if limits.batch and isinstance(judge, OpenAIJudge):
-                left = await _ask_in_batches(judge, todo, accept, spending, keep, folder, report)
-            policy = Policy(
-                concurrency=limits.concurrency,
-                attempts=limits.attempts,
-                patience=limits.patience,
-                first_wait=limits.first_wait,
-            )
-            rng = random.Random(derive_seed(seed, "waiting"))
-            await collect(
+            if isinstance(judge, OpenAIJudge):
+                if limits.batch:
+                    left = await ask_in_batches(judge, todo, accept, spending, keep, state, report)
+                else:
+                    require_no_batch(state, todo)
+            before = len(todo) - len(left)
+            found = await collect(
                 judge,
                 left,
                 accept=accept,
@@ -187,44 +213,24 @@ def _ask(
                 budget=spending,
                 policy=policy,
                 rng=rng,
-                progress=lambda n: report(len(todo) - len(left) + n),
+                progress=lambda n: report(before + n),
             )
+            spending.stopped = spending.stopped or found.stopped
         finally:
             await judge.close()
 
-    asyncio.run(ask())
+    _run(ask())
 
 
-async def _ask_in_batches(
-    judge: OpenAIJudge,
-    todo: list[Call],
-    accept: Accept,
-    spending: RaterSpending,
-    keep: Callable[[list[tuple[str, Reply]]], None],
-    folder: Path,
-    report: Callable[[int], None],
-) -> list[Call]:
-    """Ask through the batch interface; return what it left open, at its usual price and one by one."""
-    from tamis.models.openai_batch import run_batch
-
-    admitted = []
-    for call in todo:
-        if not spending.admit(call):
-            break
-        admitted.append(call)
-    answered: dict[str, Reply] = {}
-
-    def settle(replies: list[tuple[str, Reply]]) -> None:
-        answered.update(replies)
-        keep(replies)
-        report(len(answered))
-
-    await run_batch(judge, admitted, state=folder / f"batch-{judge.name}.json", keep=settle)
-    for call in admitted:
-        spending.settle(call, answered.get(call.key, Reply("failed", attempts=0, error="left open by the batch")))
-        spending.errors.pop(call.key, None)
-    spending.batch = False
-    return [call for call in todo if not (call.key in answered and accept(call.prompt, answered[call.key]))]
+def _run(work: Coroutine[Any, Any, None]) -> None:
+    """Run to the end, also where a loop is running already, as in a notebook."""
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        asyncio.run(work)
+        return
+    with ThreadPoolExecutor(1) as thread:
+        thread.submit(asyncio.run, work).result()
 
 
 @dataclass(frozen=True)
@@ -243,7 +249,7 @@ def _score(
     todo: list[Call],
     engine: Engine,
     spending: RaterSpending,
-    keep: Callable[[list[tuple[str, Reply]]], None],
+    keep: Keep,
     report: Callable[[int], None],
 ) -> None:
     """Map a local judge over shards.
@@ -251,17 +257,25 @@ def _score(
     Shards are cut from all calls, asked or not: a resumed run then computes the batches that a straight run would.
     """
     open_keys = {call.key for call in todo}
-    shards = []
-    for positions in judge.shards([call.prompt for call in calls]):
-        some = [calls[i] for i in positions if calls[i].key in open_keys and spending.admit(calls[i])]
-        if some:
-            shards.append(some)
-    payload = [([call.prompt for call in shard], [call.sample for call in shard]) for shard in shards]
+    cut = [[calls[i] for i in shard] for shard in judge.shards([call.prompt for call in calls])]
+    shards = [todo_of for shard in cut if (todo_of := [call for call in shard if call.key in open_keys])]
+    # under a budget a shard begins when what the one before it did cost is known
+    wave = 1 if spending.account.limit_tokens is not None else max(1, len(shards))
     done = 0
-    for position, replies in engine.map(_ScoreShard(judge), payload):
-        pairs = list(zip(shards[position], replies, strict=True))
-        for call, reply in pairs:
-            spending.settle(call, reply)
-        keep([(call.key, reply) for call, reply in pairs if reply.status != "failed"])
-        done += len(pairs)
-        report(done)
+    for start in range(0, len(shards), wave):
+        some = shards[start : start + wave]
+        wanted = [call for shard in some for call in shard]
+        admitted = list(takewhile(spending.admit, wanted))
+        if len(admitted) < len(wanted):
+            for call in admitted:
+                spending.settle(call, _NOT_BEGUN)
+            spending.stopped = True
+            break
+        payload = [([call.prompt for call in shard], [call.sample for call in shard]) for shard in some]
+        for position, replies in engine.map(_ScoreShard(judge), payload):
+            pairs = list(zip(some[position], replies, strict=True))
+            for call, reply in pairs:
+                spending.settle(call, reply)
+            keep([(call.key, reply) for call, reply in pairs if reply.status != "failed"])
+            done += len(pairs)
+            report(done)

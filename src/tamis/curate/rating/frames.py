@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import polars as pl
 
@@ -42,7 +43,7 @@ _EMPTY = Reply("failed", attempts=0, error="the row has no text")
 
 
 def reply_frames(
-    rater: Rater, ids: Sequence[str], gathered: Gathered, rubric: Rubric, prices: PriceTable, *, batch: bool
+    rater: Rater, ids: Sequence[str], gathered: Gathered, rubric: Rubric, prices: PriceTable
 ) -> tuple[pl.DataFrame, pl.DataFrame]:
     """Return the ratings and the raw replies of a rater that was asked.
 
@@ -56,6 +57,7 @@ def reply_frames(
     criteria = [criterion.name for criterion in rubric.criteria]
     price_key = rater.judge.price_key if rater.judge is not None else None
     rated, said = [], []
+    paid: set[str | None] = set()
     for unit, keys in zip(ids, gathered.keys, strict=True):
         for sample in range(rater.samples):
             key = keys[sample] if keys else None
@@ -64,7 +66,11 @@ def reply_frames(
             for name, (status, value) in ratings.items():
                 rated.append((unit, rater.name, name, sample, value, status))
             error = reply.error if key is None else gathered.errors.get(key, reply.error)
-            cost = prices.cost(price_key, reply.input_tokens, reply.output_tokens, batch=batch)
+            shared, calls = key in paid, reply.attempts  # rows with one text share a reply, which was paid for once
+            paid.add(key)
+            if shared or not calls:
+                reply = replace(reply, input_tokens=0, output_tokens=0, attempts=0)
+            cost = prices.cost(price_key, reply.input_tokens, reply.output_tokens, batch=reply.batch)
             said.append(
                 {
                     "key": key,
@@ -76,7 +82,7 @@ def reply_frames(
                     "input_tokens": reply.input_tokens,
                     "output_tokens": reply.output_tokens,
                     "attempts": reply.attempts,
-                    "cost": cost if reply.attempts else 0.0,
+                    "cost": cost,
                     "error": error,
                 }
             )

@@ -35,11 +35,18 @@ def ratings_of_run(folder: str | Path) -> Path:
     return folder / SIGNAL
 
 
-def scale_of_run(folder: str | Path, *, criterion: str) -> str:
+def scale_of_run(folder: str | Path, *, criterion: str, rater: str | None = None) -> str:
     """Return the scale of a rating run, as ``tamis curate --scale`` takes it.
 
     Whole ratings keep the scale of the rubric, however few of its values the judge used; expected scores and means over
     samples are cut at quantiles.
+
+    Parameters
+    ----------
+    folder : str or Path
+    criterion : str
+    rater : str, optional
+        Whose ratings. Default: those of all raters together.
 
     Raises
     ------
@@ -49,5 +56,7 @@ def scale_of_run(folder: str | Path, *, criterion: str) -> str:
     frame = pl.read_parquet(ratings_of_run(folder))
     written = Path(folder) / RUBRIC
     rubric = Rubric.from_dict(json.loads(written.read_text(encoding="utf-8")), where=str(written))
-    values = frame.filter((pl.col("criterion") == criterion) & pl.col("value").is_not_null())["value"].to_numpy()
+    chosen = pl.lit(value=True) if rater is None else pl.col("rater") == rater
+    measured = frame.filter(chosen & (pl.col("criterion") == criterion) & pl.col("value").is_not_null())
+    values = measured["value"].to_numpy()
     return scale_for(values, rubric.low, rubric.high)

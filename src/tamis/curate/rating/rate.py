@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import tempfile
+import secrets
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from pathlib import Path
 from typing import Any
 
 import polars as pl
 
+from tamis.cache import cache_folder
 from tamis.curate.rating.assignment import assign
 from tamis.curate.rating.frames import flags_frame, signal_of
 from tamis.curate.rating.rated_rows import rate_rows
@@ -21,7 +21,6 @@ from tamis.engine import get_engine
 from tamis.errors import RecipeError, did_you_mean
 from tamis.models.pricing import PriceTable
 from tamis.models.response_cache import ResponseCache
-from tamis.runs import digest_json
 
 
 @dataclass(frozen=True)
@@ -40,6 +39,8 @@ class Rating:
         Length of each sample, whether it was cut, and why it seems to talk to the judge (null if it does not).
     costs : list of dict
         One a rater.
+    budget_reached : bool
+        Whether something was left unasked for that reason.
     """
 
     signal: Signal
@@ -47,6 +48,7 @@ class Rating:
     replies: pl.DataFrame
     flags: pl.DataFrame
     costs: list[dict[str, Any]]
+    budget_reached: bool
 
 
 def rate(
@@ -111,14 +113,16 @@ def rate(
         seed=seed,
     )
     account = Spending(task.prices, limits.budget_usd, limits.budget_tokens)
-    with ResponseCache.of_user() as cache, tempfile.TemporaryDirectory() as folder:
+    batches = cache_folder() / "batches"
+    batches.mkdir(parents=True, exist_ok=True)
+    with ResponseCache.of_user() as cache:
         rated = rate_rows(
             task,
             cache=cache,
-            run_id=digest_json([folder]),
+            run_id=secrets.token_hex(8),
             account=account,
             engine=get_engine(engine),
-            folder=Path(folder),
+            folder=batches,
             seed=seed,
             note=lambda *_, **__: None,
             progress=progress,
@@ -129,6 +133,7 @@ def rate(
         replies=rated.replies,
         flags=flags_frame(task.table.ids.to_list(), task.prepared),
         costs=rated.costs,
+        budget_reached=rated.stopped,
     )
 
 

@@ -14,7 +14,7 @@ from tamis.curate.rating.assignment import Assignment
 from tamis.curate.rating.collecting import Gathered, Progress, gather, rating_keys
 from tamis.curate.rating.frames import REPLIES, recorded_ratings, reply_frames
 from tamis.curate.rating.raters import Rater
-from tamis.curate.rating.spending import RaterSpending, Spending
+from tamis.curate.rating.spending import RaterSpending, Spending, require_prices
 from tamis.engine import Engine
 from tamis.models.response_cache import Habit, ResponseCache
 from tamis.runs import derive_seed
@@ -32,11 +32,14 @@ class RatedRows:
         One row a unit, rater and sample: the raw reply, tokens, money.
     costs : list of dict
         One a rater: calls, attempts, tokens, money, replies that were in the cache.
+    stopped : bool
+        Whether something was left unasked because a budget was reached.
     """
 
     ratings: pl.DataFrame
     replies: pl.DataFrame
     costs: list[dict[str, Any]]
+    stopped: bool
 
 
 def rate_rows(
@@ -73,12 +76,14 @@ def rate_rows(
     BackendError
         If an endpoint cannot be used; replies until then are in the cache.
     """
-    ids, prompts, batch = task.table.ids.to_list(), task.prompts, task.limits.batch
+    ids, prompts = task.table.ids.to_list(), task.prompts
+    require_prices(task.raters, task.prices, task.limits.budget_usd)
     for rater in task.raters:
         keys = [key for row in rating_keys(rater, prompts) for key in row or ()]
         for reply in cache.get(sorted(cache.asked_by(keys, run=run_id))).values():
-            account.add(_price_key(rater), reply, batch=batch)
+            account.add(_price_key(rater), reply)
     rated, said, costs = [], [pl.DataFrame(schema=REPLIES)], []
+    stopped = False
     for rater in task.raters:
         if rater.judge is None:
             rated.append(recorded_ratings(rater, task.table, task.rubric))
@@ -93,17 +98,23 @@ def rate_rows(
             run_id=run_id,
             engine=engine,
             limits=task.limits,
-            spending=RaterSpending(account, _price_key(rater), task.settings.max_tokens, batch=batch),
+            spending=RaterSpending(account, _price_key(rater), _longest_reply(rater, task), batch=task.limits.batch),
             folder=folder,
             seed=derive_seed(seed, "rate", rater.name),
             progress=progress,
         )
         _note_habit(cache, rater, found, time.monotonic() - started, note)
-        ratings, replies = reply_frames(rater, ids, found, task.rubric, task.prices, batch=batch)
+        ratings, replies = reply_frames(rater, ids, found, task.rubric, task.prices)
+        stopped = stopped or found.stopped
         rated.append(ratings)
         said.append(replies)
         costs.append(_cost_row(rater, replies, task, from_cache=found.from_cache))
-    return RatedRows(pl.concat(rated), pl.concat(said), costs)
+    return RatedRows(pl.concat(rated), pl.concat(said), costs, stopped)
+
+
+def _longest_reply(rater: Rater, task: Assignment) -> int:
+    """Tokens that a reply may have; an expected score is read and not written."""
+    return 0 if rater.kind == "scoring" and task.settings.scoring == "expected" else task.settings.max_tokens
 
 
 def _note_habit(cache: ResponseCache, rater: Rater, found: Gathered, seconds: float, note: Callable[..., None]) -> None:
@@ -139,4 +150,6 @@ def _cost_row(rater: Rater, replies: pl.DataFrame, task: Assignment, *, from_cac
         "currency": "USD",
         "price_known": key is None or task.prices.known(key),
         "from_cache": from_cache,
+        # what the endpoint did not take and was left out; ratings may depend on it
+        "conceded": list(getattr(rater.judge, "conceded", ())),
     }

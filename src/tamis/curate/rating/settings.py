@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from tamis.errors import RecipeError, parameter_error
+from tamis.curate.pool import READ_OPTIONS
+from tamis.errors import RecipeError, did_you_mean, parameter_error
 
 _SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*")
 SCORINGS = ("expected", "generate")
@@ -56,14 +58,18 @@ class RatingSettings:
     def __post_init__(self) -> None:
         if not self.raters:
             raise RecipeError("A rating needs a judge: give --rater, e.g. --rater hf:smollm2 or --rater openai:MODEL.")
+        for rater in self.raters:
+            if not isinstance(rater, str):
+                raise parameter_error("rate", "raters", "a list of texts such as 'hf:smollm2'", rater)
         for name, low in (("samples", 1), ("limit", 1), ("max_tokens", 1), ("max_chars", 200)):
-            value = getattr(self, name)
-            if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < low):
-                raise parameter_error("rate", name, f"an int in [{low}, inf)", value)
+            _require_whole(name, getattr(self, name), low=low, optional=name == "limit")
+        for name in ("truth", "embedder"):
+            if not isinstance(getattr(self, name), str | None):
+                raise parameter_error("rate", name, "text or None", getattr(self, name))
         for name, known in (("scoring", SCORINGS), ("structured", STRUCTURED)):
             if getattr(self, name) not in known:
                 raise parameter_error("rate", name, f"one of {', '.join(known)}", getattr(self, name))
-        if self.temperature is not None and not 0 <= self.temperature <= 2:
+        if self.temperature is not None and not (_is_number(self.temperature) and 0 <= self.temperature <= 2):
             raise parameter_error("rate", "temperature", "a float in [0, 2]", self.temperature)
 
     @property
@@ -73,9 +79,20 @@ class RatingSettings:
 
     @classmethod
     def from_params(cls, params: Mapping[str, Any]) -> RatingSettings:
-        """Take the settings out of a recipe's parameters."""
-        given = {f.name: params[f.name] for f in fields(cls) if f.name in params}
-        return cls(**{**given, "raters": tuple(given.get("raters", ()))})
+        """Take the settings out of a recipe's parameters, which may also say how the pool is read.
+
+        Raises
+        ------
+        RecipeError
+            If a name is unknown or a value is none that the setting can have.
+        """
+        known = [f.name for f in fields(cls)]
+        _require_known("params", params, [*known, *READ_OPTIONS])
+        given = {name: params[name] for name in known if name in params}
+        raters = given.get("raters") or ()
+        if not isinstance(raters, str | list | tuple):
+            raise parameter_error("rate", "raters", "a list of texts such as 'hf:smollm2'", raters)
+        return cls(**{**given, "raters": (raters,) if isinstance(raters, str) else tuple(raters)})
 
     def to_params(self) -> dict[str, Any]:
         """Return the settings as a recipe's parameters."""
@@ -117,20 +134,29 @@ class RatingLimits:
     batch: bool = False
 
     def __post_init__(self) -> None:
-        for name in ("budget_usd", "budget_tokens", "timeout", "first_wait"):
+        for name in ("budget_usd", "timeout", "first_wait"):
             value = getattr(self, name)
-            if value is not None and not value > 0:
+            if not (value is None and name == "budget_usd") and not (_is_number(value) and value > 0):
                 raise parameter_error("rate", name, "a positive number", value)
-        for name in ("concurrency", "attempts", "patience"):
-            if getattr(self, name) < 1:
-                raise parameter_error("rate", name, "an int in [1, inf)", getattr(self, name))
-        if not 0 <= self.max_missing <= 1:
+        for name in ("budget_tokens", "concurrency", "attempts", "patience"):
+            _require_whole(name, getattr(self, name), low=1, optional=name == "budget_tokens")
+        if not _is_number(self.max_missing) or not 0 <= self.max_missing <= 1:
             raise parameter_error("rate", "max_missing", "a share such as 1% or 0.01", self.max_missing)
+        if not isinstance(self.batch, bool):
+            raise parameter_error("rate", "batch", "true or false", self.batch)
 
     @classmethod
     def from_limits(cls, limits: Mapping[str, Any]) -> RatingLimits:
-        """Take the limits out of a recipe."""
-        return cls(**{f.name: limits[f.name] for f in fields(cls) if f.name in limits})
+        """Take the limits out of a recipe, where ``max_missing`` may also be text such as ``"1%"``.
+
+        Raises
+        ------
+        RecipeError
+            If a name is unknown or a value is none that the limit can have.
+        """
+        _require_known("limits", limits, [f.name for f in fields(cls)])
+        share = limits.get("max_missing")
+        return cls(**{**limits, **({"max_missing": parse_share(share)} if isinstance(share, str) else {})})
 
     def to_limits(self) -> dict[str, Any]:
         """Return the limits as a recipe keeps them."""
@@ -155,3 +181,20 @@ def parse_share(text: str) -> float:
     if not 0 <= value <= 1:
         raise parameter_error("rate", "max_missing", "a share such as 1% or 0.01", text)
     return value
+
+
+def _require_known(part: str, given: Mapping[str, Any], known: list[str]) -> None:
+    for name in given:
+        if name not in known:
+            raise RecipeError(f"The {part} of a rating recipe have no {name!r}.{did_you_mean(name, known)}")
+
+
+def _require_whole(name: str, value: Any, *, low: int, optional: bool) -> None:
+    if value is None and optional:
+        return
+    if isinstance(value, bool) or not isinstance(value, int) or value < low:
+        raise parameter_error("rate", name, f"an int in [{low}, inf)", value)
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
