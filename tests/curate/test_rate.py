@@ -116,11 +116,11 @@ def start(tmp_path):
     pool.write_text("".join(json.dumps(row) + "\n" for row in rows))
     (tmp_path / "prices.toml").write_text(PRICES)
 
-    def start(judge="scripted:diagonal=0.7", folder="run", **limits):
+    def start(judge="scripted:diagonal=0.7", folder="run", samples=1, **limits):
         recipe = Recipe(
             method="rate",
             inputs={"pool": str(pool), "prices": str(tmp_path / "prices.toml")},
-            params=RatingSettings((judge,), embedder=None).to_params(),
+            params=RatingSettings((judge,), embedder=None, samples=samples).to_params(),
             limits=RatingLimits(**limits).to_limits(),
         )
         with Run.start(tmp_path / folder, recipe, command="test") as run:
@@ -244,6 +244,13 @@ class TestMissing:
         second = start("scripted:refuse=0.2", attempts=3)
         assert second["unmeasured"] < first["unmeasured"]
         assert second["raters"]["scripted"]["status"]["ok"] > first["raters"]["scripted"]["status"]["ok"]
+
+    def test_a_sample_that_is_missing_beside_others_is_asked_for_again(self, start, tmp_path):
+        judge = "scripted:diagonal=0.7,refuse=0.2"
+        first = start(judge, samples=3, attempts=1)
+        assert first["unmeasured"] < 5 < first["samples_without_rating"]
+        assert Run.open(tmp_path / "run").status == "incomplete"
+        assert start(judge, samples=3, attempts=3)["samples_without_rating"] < first["samples_without_rating"]
 
     def test_a_back_end_that_is_gone_keeps_the_run_open(self, start, tmp_path):
         with pytest.raises(BackendError):

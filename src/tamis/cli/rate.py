@@ -141,9 +141,11 @@ def outcome(summary: dict[str, Any]) -> str:
     again = f"tamis resume {summary['run']}"
     if summary["budget_reached"]:
         lines.append("the budget was reached: give the same command a higher one to go on")
-    elif summary["unmeasured"]:
+    elif summary["samples_without_rating"]:
+        asks = any(row["kind"] != "recorded" for row in summary["raters"].values())
         lines.append(
-            f"{summary['unmeasured']} ratings ({summary['unmeasured_share']:.1%}) are unmeasured; {again!r} asks again"
+            f"{summary['samples_without_rating']} ratings are not measured; {summary['unmeasured_share']:.1%} of the "
+            f"records have none by a rater{f'; {again!r} asks again' if asks else ''}"
         )
     lines += [f"ratings  {summary['signal']}", f"report   {summary['report']}"]
     return "\n".join(lines)

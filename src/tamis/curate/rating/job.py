@@ -59,7 +59,9 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
         raters=[[r.name, r.judge.fingerprint if r.judge else list(r.columns), r.samples] for r in task.raters],
         rubric=task.rubric.digest,
         prices={name: list(astuple(price)) for name, price in task.prices.prices.items()},
-        rows=digest_json([[i, p.prompt.payload()] for i, p in zip(task.table.ids, task.prepared, strict=True)]),
+        rows=digest_json(
+            [[i, p.prompt.payload(), p.prompt.truth] for i, p in zip(task.table.ids, task.prepared, strict=True)]
+        ),
         recorded=digest_json([task.table.frame[c].cast(pl.String).to_list() for r in task.raters for c in r.columns]),
     )
     account = Spending(task.prices, task.limits.budget_usd, task.limits.budget_tokens)
@@ -85,13 +87,21 @@ def rate_run(run: Run, *, engine: Engine, progress: Progress | None = None) -> d
         atomic_write_text(step.folder / "costs.json", json.dumps(rated.costs, ensure_ascii=False) + "\n")
     signal = Signal.read(step.folder / SIGNAL)
     unmeasured = signal.frame.filter((pl.col("criterion") == task.rubric.overall) & (pl.col("status") != "ok")).height
-    if not unmeasured and not step.complete:
+    gaps = _gaps(step, task)
+    if not gaps and not step.complete:
         step.finish(units=len(task.table))
     costs = json.loads((step.folder / "costs.json").read_text(encoding="utf-8"))
     if any(event["event"] == "reused" and event["step"] == step.name for event in run.ledger.events()):
         costs = [{**row, "from_cache": row["calls"]} for row in costs]  # another run has paid for all of it
     diagnose(run, step.folder, task, costs, refused=refused, engine=engine, progress=progress)
-    return _publish(run, step, task, signal, costs, unmeasured=unmeasured, refused=refused)
+    return _publish(run, step, task, signal, costs, unmeasured=unmeasured, gaps=gaps, refused=refused)
+
+
+def _gaps(step: Step, task: Assignment) -> int:
+    """Count the samples without an overall rating, also of records that have others: they are asked for again."""
+    ratings = pl.scan_parquet(step.folder / RATINGS_FILE)
+    open_ = ratings.filter((pl.col("criterion") == task.rubric.overall) & (pl.col("status") != "ok"))
+    return int(open_.select(pl.len()).collect().item())
 
 
 def _publish(
@@ -102,6 +112,7 @@ def _publish(
     costs: list[dict[str, Any]],
     *,
     unmeasured: int,
+    gaps: int,
     refused: bool,
 ) -> dict[str, Any]:
     """Put the results at the top of the run directory and finish it."""
@@ -122,6 +133,7 @@ def _publish(
         "rejected": len(task.pool.rejects),
         "unmeasured": unmeasured,
         "unmeasured_share": share,
+        "samples_without_rating": gaps,
         "budget_reached": refused,
         "raters": {
             row["name"]: {
@@ -134,5 +146,5 @@ def _publish(
         "report": str(run.folder / "report.html"),
         "exit_code": exit_code,
     }
-    run.finish("incomplete" if unmeasured else "complete", summary)
+    run.finish("incomplete" if gaps else "complete", summary)
     return summary
