@@ -15,7 +15,7 @@ demo: $(VENV)/.demo  ## Curate the shipped data and write a report
 	$(BIN)/tamis demo
 
 test: $(VENV)/.dev   ## Run the whole suite
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 -q
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist worksteal -q
 
 lint: $(VENV)/.dev   ## ruff and mypy
 	$(BIN)/ruff check .
