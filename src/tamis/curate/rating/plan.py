@@ -112,7 +112,7 @@ def _input_tokens(judge: ChatJudge | ScoringJudge, prompts: Sequence[JudgePrompt
 def _output_tokens(judge: ChatJudge | ScoringJudge, rater: Rater, task: Assignment, habit: Habit | None) -> float:
     """Tokens of a reply: what the judge wrote on average when it was last asked, else what the rubric asks for.
 
-    Some judges write JSON on one line and some on many: the middle between the two.
+    Some judges write JSON on one line and some on many: the longer form, since a bill may be smaller but not larger.
     """
     if rater.kind == "scoring" and task.settings.scoring == "expected":
         return 0
@@ -121,7 +121,7 @@ def _output_tokens(judge: ChatJudge | ScoringJudge, rater: Rater, task: Assignme
     middle = (task.rubric.low + task.rubric.high) // 2
     typical = dict.fromkeys((c.name for c in task.rubric.criteria), middle)
     counts, _ = judge.count_tokens([json.dumps(typical), json.dumps(typical, indent=2)])
-    return 1 + sum(counts) / len(counts)
+    return 1 + max(counts)
 
 
 def _missing_packages(task: Assignment) -> list[str]:
