@@ -84,7 +84,7 @@ def summary(found: Found, pool_name: str) -> str:
         ok = sum(j["status"]["ok"] for j in judges)
         parts.append(
             f"{count(ok)} of {plural(expected, 'judgement')} of “{found['judges']['criterion']}” could be read "
-            f"({share(ok / expected)}); the others are a third state and no number."
+            f"({share(ok / expected)}){'; the others are a third state and no number' if ok < expected else ''}."
         )
     parts += [_repeat_in_short(j) for j in judges[:3] if repeated(j)]
     if expected and not any(repeated(j) for j in judges):

@@ -87,7 +87,7 @@ def plan_rater(task: Assignment, rater: Rater, cache: ResponseCache) -> dict[str
     read, exact = _input_tokens(judge, todo)
     habit = cache.habit(judge.fingerprint)
     written = round(_output_tokens(judge, rater, task, habit) * len(todo))
-    known = judge.price_key is None or task.prices.known(judge.price_key)
+    known = task.prices.known(judge.price_key)
     return {
         **row,
         "calls": len(todo),

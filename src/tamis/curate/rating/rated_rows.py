@@ -148,7 +148,7 @@ def _cost_row(rater: Rater, replies: pl.DataFrame, task: Assignment, *, from_cac
         "output_tokens": total("output_tokens"),
         "cost": None if unknown else float(distinct["cost"].sum()),
         "currency": "USD",
-        "price_known": key is None or task.prices.known(key),
+        "price_known": task.prices.known(key),
         "from_cache": from_cache,
         # what the endpoint did not take and was left out; ratings may depend on it
         "conceded": list(getattr(rater.judge, "conceded", ())),
