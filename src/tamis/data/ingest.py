@@ -53,7 +53,7 @@ def finish(parsed: Parsed, *, id_column: str | None, roles: Mapping[str, str] | 
     reasons = _reasons(parsed.frame, found, source)
     bad = [row for row, reason in enumerate(reasons) if reason]
     if bad:
-        parsed = _without(parsed, bad, reasons)
+        parsed = without_rows(parsed, bad, reasons)
     if parsed.frame.height == 0:
         raise _no_rows(parsed)
     frame = parsed.frame
@@ -61,7 +61,7 @@ def finish(parsed: Parsed, *, id_column: str | None, roles: Mapping[str, str] | 
         id_column = "id"
     if parsed.untyped:
         kept = {found[role] for role in TEXT_ROLES if role in found} | {id_column}
-        frame = frame.with_columns([_typed(frame[name]) for name in frame.columns if name not in kept])
+        frame = frame.with_columns([typed_column(frame[name]) for name in frame.columns if name not in kept])
     frame, source = _with_ids(frame, source, found, id_column)
     return replace(parsed, frame=frame, source=source), found
 
@@ -126,7 +126,7 @@ def _chat_reasons(frame: pl.DataFrame, name: str, source: Source) -> list[str | 
     return reasons
 
 
-def _without(parsed: Parsed, bad: list[int], reasons: list[str | None]) -> Parsed:
+def without_rows(parsed: Parsed, bad: list[int], reasons: list[str | None]) -> Parsed:
     """The parsed source without its bad rows, which go to the rejects."""
     source, name = parsed.source, parsed.source.name
     layout_rows = parsed.layout_rows
@@ -154,7 +154,7 @@ def _without(parsed: Parsed, bad: list[int], reasons: list[str | None]) -> Parse
     )
 
 
-def _typed(column: pl.Series) -> pl.Series:
+def typed_column(column: pl.Series) -> pl.Series:
     """A text column as booleans, integers or floats where that loses no value; an empty cell is then null."""
     blank = column.is_null() | (column == "")
     filled = column.filter(~blank)

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 import polars as pl
 
@@ -40,29 +41,53 @@ def read_delimited(paths: Sequence[Path], source: Source) -> Parsed:
     files: list[str] = []
     lines: list[int] = []
     for path in paths:
-        header, rows, places = _read_one(path, DELIMITERS[source.format], rejects)
-        cells = zip(*rows, strict=True) if rows else ([] for _ in header)
-        frames.append(
-            pl.DataFrame(
-                {name: pl.Series(list(column), dtype=pl.String) for name, column in zip(header, cells, strict=True)}
-            )
-        )
-        files.extend([str(path)] * len(rows))
-        lines.extend(places)
+        with open_bytes(path) as stream:
+            part = read_stream(stream, source, path, rejects)
+        frames.append(part.frame)
+        files.extend(part.files or ())
+        lines.extend(part.lines or ())
     frame = pl.concat(frames, how="diagonal")
     return Parsed(frame, source, rejects, files=files, lines=lines, untyped=True)
 
 
-def _read_one(path: Path, delimiter: str, rejects: Rejects) -> tuple[list[str], list[list[str]], list[int]]:
+def read_stream(
+    stream: IO[bytes], source: Source, path: Path, rejects: Rejects | None = None, *, skipped: int = 0
+) -> Parsed:
+    """Read one stream of CSV or TSV that begins with its header, as :func:`read_delimited` reads a file.
+
+    Parameters
+    ----------
+    stream : binary file
+    source : Source
+        Its format is the one read.
+    path : Path
+        What messages call it.
+    rejects : Rejects, optional
+        Collects what cannot be used.
+    skipped : int
+        Lines of the file between the header and the first row of the stream.
+    """
+    rejects = Rejects() if rejects is None else rejects
+    header, rows, places = _read_one(stream, path, DELIMITERS[source.format], rejects, skipped)
+    cells = zip(*rows, strict=True) if rows else ([] for _ in header)
+    frame = pl.DataFrame(
+        {name: pl.Series(list(column), dtype=pl.String) for name, column in zip(header, cells, strict=True)}
+    )
+    return Parsed(frame, source, rejects, files=[str(path)] * len(rows), lines=places, untyped=True)
+
+
+def _read_one(
+    stream: IO[bytes], path: Path, delimiter: str, rejects: Rejects, skipped: int
+) -> tuple[list[str], list[list[str]], list[int]]:
     rows: list[list[str]] = []
     places: list[int] = []
-    with open_bytes(path) as stream, _long_fields():
-        text = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    wrapped = io.TextIOWrapper(stream, encoding="utf-8-sig", errors="surrogateescape", newline="")
+    with _long_fields(), wrapped as text:
         taken: list[str] = []
         reader = csv.reader(_noting(text, taken), delimiter=delimiter, strict=True)
         header = _header(reader, path)
         while True:
-            place = reader.line_num + 1
+            place = reader.line_num + 1 + skipped
             taken.clear()
             try:
                 row = next(reader, None)
