@@ -2,8 +2,9 @@
 
 `estimate_transition` answers how often a true class is written down as another (`TransitionMatrix`, the NoiseModel of
 tamis); `knn_agreement` with `rank_rule` or `vote_rule`, and `half_hidden_votes`, answer which items disagree with their
-neighbourhood; `inject_noise` makes noise whose truth is known. Everything assumes that neighbours share the true class
-and that errors depend on the class only: what neighbours get wrong together cannot be seen.
+neighbourhood; `inject_noise` makes noise whose truth is known. All of these assume that neighbours share the true class
+and that errors depend on the class only: what neighbours get wrong together cannot be seen. `dawid_skene` asks the same
+of workers in place of neighbours: where several answered the same tasks, how often each writes which class as which.
 """
 
 from tamis.noise.agreement import (
@@ -16,6 +17,7 @@ from tamis.noise.agreement import (
 )
 from tamis.noise.bootstrap import TransitionBootstrap, bootstrap_transition
 from tamis.noise.consensus import consensus_loss
+from tamis.noise.dawid_skene import DawidSkene, dawid_skene, dawid_skene_bytes
 from tamis.noise.diagnostics import (
     ExcessAgreement,
     NoiseDiagnostics,
@@ -33,6 +35,7 @@ from tamis.noise.injection import (
     mix_neighbor_classes,
     transition_family,
 )
+from tamis.noise.majority import majority_vote
 from tamis.noise.matrix import TransitionMatrix
 from tamis.noise.moments import (
     ConsensusMoments,
@@ -48,6 +51,7 @@ __all__ = [
     "Agreement",
     "ConsensusFit",
     "ConsensusMoments",
+    "DawidSkene",
     "ExcessAgreement",
     "Injected",
     "NoiseDiagnostics",
@@ -59,6 +63,8 @@ __all__ = [
     "consensus_loss",
     "copy_first_neighbors",
     "count_moments",
+    "dawid_skene",
+    "dawid_skene_bytes",
     "diagnose",
     "draw_truth_triples",
     "estimate_transition",
@@ -70,6 +76,7 @@ __all__ = [
     "knn_agreement",
     "label_frequencies",
     "label_triples",
+    "majority_vote",
     "mix_neighbor_classes",
     "model_moments",
     "name_classes",
