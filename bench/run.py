@@ -49,6 +49,9 @@ BENCHMARKS = (
     Benchmark("local_rating"),
     Benchmark("recorded_judges"),
     Benchmark("ray"),
+    Benchmark("peers"),
+    Benchmark("peers_scale"),
+    Benchmark("peers_product"),
 )
 
 

@@ -19,10 +19,11 @@ from tamis.errors import DataError, RecipeError, TamisError
 if TYPE_CHECKING:
     from tamis.curate import DS2
     from tamis.curate.rating import Rubric, rate
-    from tamis.data import Signal, Table, read, write
+    from tamis.data import Signal, Table, read, read_answers, read_llm_labels, write
     from tamis.evidence import Evidence
     from tamis.neighbors import NeighborGraph, knn_graph
     from tamis.noise import TransitionMatrix, estimate_transition
+    from tamis.people import PeerPrediction
     from tamis.recipe import Recipe
     from tamis.report import write_report
     from tamis.runs import Run
@@ -34,6 +35,7 @@ _HOMES = {
     "DS2": "tamis.curate",
     "Evidence": "tamis.evidence",
     "NeighborGraph": "tamis.neighbors",
+    "PeerPrediction": "tamis.people",
     "Recipe": "tamis.recipe",
     "Rubric": "tamis.curate.rating",
     "Run": "tamis.runs",
@@ -45,6 +47,8 @@ _HOMES = {
     "knn_graph": "tamis.neighbors",
     "rate": "tamis.curate.rating",
     "read": "tamis.data",
+    "read_answers": "tamis.data",
+    "read_llm_labels": "tamis.data",
     "write": "tamis.data",
     "write_report": "tamis.report",
 }
@@ -54,6 +58,7 @@ __all__ = [
     "DataError",
     "Evidence",
     "NeighborGraph",
+    "PeerPrediction",
     "Recipe",
     "RecipeError",
     "Rubric",
@@ -68,6 +73,8 @@ __all__ = [
     "knn_graph",
     "rate",
     "read",
+    "read_answers",
+    "read_llm_labels",
     "write",
     "write_report",
 ]

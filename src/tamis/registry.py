@@ -6,7 +6,7 @@ stay fast. A new method adds one line to :data:`METHODS`.
 Examples
 --------
 >>> sorted(METHODS)
-['ds2']
+['ds2', 'peers']
 >>> METHODS["ds2"].paper
 'arXiv 2410.10877'
 """
@@ -14,7 +14,7 @@ Examples
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from importlib import import_module
 from typing import Any, TypeVar
 
@@ -65,6 +65,8 @@ class JobEntry(Entry):
         ``"module:function"`` that says what a recipe will take, as JSON values.
     plan_text : str
         ``"module:function"`` that writes such a plan as text.
+    source : str
+        Role of the input that a run is named after.
     """
 
     job: str
@@ -75,6 +77,7 @@ class JobEntry(Entry):
     outcome: str
     plan: str
     plan_text: str
+    source: str = field(default="pool", kw_only=True)
 
     def load_job(self) -> Any:
         """Import and return the function that executes a recipe."""
@@ -101,9 +104,19 @@ class MethodEntry(JobEntry):
     ----------
     decides : str
         The units it decides about.
+    explain : str
+        ``"module:function"`` that tells why a run decided as it did about one unit, as JSON values.
+    explain_text : str
+        ``"module:function"`` that writes such an explanation as text.
     """
 
     decides: str
+    explain: str
+    explain_text: str
+
+    def load_explain(self) -> tuple[Any, Any]:
+        """Import and return the function that explains a decision, and the one that writes an explanation as text."""
+        return Entry(self.explain, self.summary).load(), Entry(self.explain_text, self.summary).load()
 
 
 E = TypeVar("E", bound=Entry)
@@ -121,6 +134,24 @@ METHODS: dict[str, MethodEntry] = {
         outcome="tamis.cli.curate:outcome",
         plan="tamis.curate.plan:plan_curation",
         plan_text="tamis.curate.plan:plan_text",
+        explain="tamis.curate.explain:explain",
+        explain_text="tamis.curate.explain:explain_text",
+    ),
+    "peers": MethodEntry(
+        target="tamis.people.peer:PeerPrediction",
+        summary="Score crowd workers by what their answers add beyond an LLM's, flag those within reach of pasting.",
+        job="tamis.people.job:audit",
+        verb="peers",
+        decides="workers and answers",
+        paper="arXiv 2506.06991",
+        docs="docs/peers.md",
+        section="tamis.report.peers:section",
+        outcome="tamis.cli.peers:outcome",
+        plan="tamis.people.plan:plan_audit",
+        plan_text="tamis.people.plan:plan_text",
+        explain="tamis.people.explain:explain",
+        explain_text="tamis.people.explain:explain_text",
+        source="answers",
     ),
 }
 

@@ -5,10 +5,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 
-from tamis.data import Table
 from tamis.registry import METHODS
 
 
@@ -39,22 +37,6 @@ def world(method, worlds):
     if method not in worlds:
         pytest.fail(f"{method} has no world in tests/contract/worlds.py: add one, the suite then tests it")
     return worlds[method]()
-
-
-@pytest.fixture(scope="session")
-def rows_of():
-    def rows_of(given: dict[str, Any], rows) -> dict[str, Any]:
-        """The world at these rows: tables and arrays that run over the rows are cut, signals go by id."""
-        rows, n = np.asarray(rows, dtype=np.int64), len(given["table"])
-
-        def cut(value: Any) -> Any:
-            if isinstance(value, Table):
-                return value.take(rows)
-            return value[rows] if isinstance(value, np.ndarray) and len(value) == n else value
-
-        return {name: cut(value) for name, value in given.items()}
-
-    return rows_of
 
 
 @pytest.fixture(scope="session")

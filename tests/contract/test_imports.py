@@ -31,6 +31,7 @@ PUBLIC = [
     "DataError",
     "Evidence",
     "NeighborGraph",
+    "PeerPrediction",
     "Recipe",
     "RecipeError",
     "Rubric",
@@ -45,6 +46,8 @@ PUBLIC = [
     "knn_graph",
     "rate",
     "read",
+    "read_answers",
+    "read_llm_labels",
     "write",
     "write_report",
 ]
@@ -163,8 +166,10 @@ def finished_run(tmp_path_factory):
         verb("curate", "--help"),
         verb("rate", "--help"),
         verb("plan", "--help"),
+        verb("peers", "--help"),
+        verb("peers", "audit", "--help"),
     ],
-    ids=["import", "help", "version", "methods", "curate-help", "rate-help", "plan-help"],
+    ids=["import", "help", "version", "methods", "curate-help", "rate-help", "plan-help", "peers-help", "audit-help"],
 )
 def test_listing_names_loads_no_numerical_library(code):
     assert not loaded_after(code) & {*HEAVY, "polars"}

@@ -4,7 +4,23 @@ from __future__ import annotations
 
 import typer
 
-from tamis.cli import curate, demo, diff, doctor, methods, plan, rate, report, resume, run, status, why
+from tamis.cli import (
+    curate,
+    demo,
+    diff,
+    doctor,
+    methods,
+    peers,
+    peers_follow,
+    peers_simulate,
+    plan,
+    rate,
+    report,
+    resume,
+    run,
+    status,
+    why,
+)
 
 EPILOG = (
     "Exit codes: 0 ok, 1 our bug, 2 recipe or data error, 3 incomplete (resume), 4 budget reached, "
@@ -21,6 +37,10 @@ app = typer.Typer(
 )
 app.command("rate")(rate.rate)
 app.command("curate")(curate.curate)
+peers.app.command("audit")(peers.audit)
+peers.app.command("simulate")(peers_simulate.simulate)
+peers.app.command("follow")(peers_follow.follow)
+app.add_typer(peers.app, name="peers")
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)

@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tamis.errors import DataError, RunStateError
+from tamis.errors import RunStateError
 from tamis.runs import Run
 from tamis.select import Selection
 
@@ -33,12 +33,7 @@ def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
     part = next(run.folder.glob("steps/*-curate/part-00000.parquet"), None)
     if part is None or not (run.folder / "selection.parquet").exists():
         raise RunStateError(f"{folder} has not decided yet; go on with: tamis resume {folder}")
-    selection = Selection.read(run.folder)
-    ids = selection.frame["unit_id"]
-    matches = [unit_id] if unit_id in ids else ids.filter(ids.str.starts_with(unit_id)).head(4).to_list()
-    if len(matches) > 1:
-        raise DataError(f"{unit_id!r} begins several ids ({', '.join(matches)}, ...); give more of it.")
-    row = selection.explain(matches[0] if matches else unit_id)
+    row = Selection.read(run.folder).find(unit_id)
     curation = pl.read_parquet(part)
     own = curation.filter(pl.col("unit_id") == row["unit_id"])
     fields = ("rater", "status", "rating", "observed", "observed_name", "agreement", "misrated_prob", "suggested_name",
@@ -58,3 +53,36 @@ def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
             }
         )
     return {**row, "ratings": own.select(fields).to_dicts(), "neighbors": neighbors}
+
+
+def explain_text(found: dict[str, Any]) -> str:
+    """Write an explanation as text.
+
+    Parameters
+    ----------
+    found : dict
+        As :func:`explain` returns it.
+    """
+    decision = found["decision"] or "undecided"
+    rank = "" if found["rank"] is None else f", rank {found['rank'] + 1}"
+    lines = [f"{found['unit_id']}: {decision}{rank}", f"  {found['reason']}  [{found['step']}]"]
+    for rating in found["ratings"]:
+        if rating["rating"] is None:
+            lines.append(f"  {rating['rater']}: no rating ({rating['status']})")
+            continue
+        line = f"  {rating['rater']}: rated {rating['rating']:g} (class {rating['observed_name']})"
+        line += f", agreement with neighbours {rating['agreement']:.2f}"
+        line += f", flagged in {rating['misrated_prob']:.0%} of rounds"
+        if rating["corrected"]:
+            line += f"; corrected to {rating['curated_name']} (confidence {rating['confidence']:.2f})"
+        elif rating["suggested_name"] is not None:
+            line += f"; not corrected, suggestion {rating['suggested_name']} (confidence {rating['confidence']:.2f})"
+        if not rating["corrected"] and rating["curated"] != rating["observed"]:
+            line += f"; exact copies were rated apart and share {rating['curated_name']}"
+        lines.append(line)
+    if found["neighbors"]:
+        lines.append("  nearest neighbours:")
+    for near in found["neighbors"]:
+        rated = ", ".join(f"{r} {v:g}" if v is not None else f"{r} -" for r, v in near["ratings"].items())
+        lines.append(f"    {near['similarity']:.3f}  {near['unit_id']}  {rated}")
+    return "\n".join(lines)

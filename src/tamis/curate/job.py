@@ -18,7 +18,6 @@ from tamis.curate.evidence import curation_evidence
 from tamis.curate.findings import curation_frame, findings
 from tamis.curate.pool import READ_OPTIONS, read_pool
 from tamis.curate.ratings import require_measured
-from tamis.curate.step_files import save_array, write_frame
 from tamis.curate.vectors import pool_vectors
 from tamis.data import Signal, Table, write
 from tamis.engine import Engine
@@ -28,6 +27,7 @@ from tamis.neighbors.blocks import GraphBlock
 from tamis.recipe import Recipe
 from tamis.runs import Run, Step, atomic_write_text, digest_file, digest_json
 from tamis.runs.digests import DIGEST_BYTES
+from tamis.runs.step_files import save_array, write_frame
 from tamis.runs.steps import Progress
 from tamis.select import Selection
 

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from tamis.data import Table, read
-from tamis.errors import RecipeError
 from tamis.recipe import Recipe
 
 READ_OPTIONS = ("format", "id_column", "group")
@@ -24,20 +21,7 @@ def read_pool(recipe: Recipe) -> Table:
     """
     format, id_column, group = (_text(recipe, name) for name in READ_OPTIONS)
     roles = {"group": group} if group else None
-    return read(pool_path(recipe), format=format, id_column=id_column, roles=roles)
-
-
-def pool_path(recipe: Recipe) -> Path:
-    """Return the recipe's input ``pool``.
-
-    Raises
-    ------
-    RecipeError
-        If the recipe names no pool.
-    """
-    if "pool" not in recipe.inputs:
-        raise RecipeError(f"The recipe of method {recipe.method!r} names no pool; add 'pool: FILE' to its inputs.")
-    return Path(recipe.inputs["pool"])
+    return read(recipe.input_path("pool"), format=format, id_column=id_column, roles=roles)
 
 
 def _text(recipe: Recipe, name: str) -> str | None:

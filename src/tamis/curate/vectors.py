@@ -6,11 +6,11 @@ import time
 
 import numpy as np
 
-from tamis.curate.step_files import save_array
 from tamis.data import Table, text_digests
 from tamis.engine import Engine
 from tamis.models import embed_texts, get_embedder, read_vectors
 from tamis.runs import Run, digest_file, digest_json
+from tamis.runs.step_files import save_array
 from tamis.runs.steps import Progress
 
 VERSION = 1

@@ -53,6 +53,20 @@ class Recipe(BaseModel):
         """Return the recipe as YAML."""
         return yaml.safe_dump(self.model_dump(), sort_keys=False, allow_unicode=True)
 
+    def input_path(self, role: str) -> Path:
+        """Return the file of an input that the method cannot do without.
+
+        Raises
+        ------
+        RecipeError
+            If the recipe does not name it.
+        """
+        if role not in self.inputs:
+            raise RecipeError(
+                f"The recipe of method {self.method!r} names no {role}; add '{role}: FILE' to its inputs."
+            )
+        return Path(self.inputs[role])
+
     @classmethod
     def from_yaml(cls, path: str | Path) -> Recipe:
         """Read a recipe.

@@ -23,12 +23,10 @@ from tamis.report.rating_sentences import (
     overall_raters,
     repeated,
     retest_sentence,
-    share_with_interval,
     shift_sentence,
     summary,
-    with_interval,
 )
-from tamis.report.rendering import count, decimal, render, seconds, share
+from tamis.report.rendering import count, decimal, render, seconds, share, share_with_interval, with_interval
 from tamis.report.section import Section
 from tamis.runs import Run
 

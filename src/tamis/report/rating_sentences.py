@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from tamis.report.rating_money import money
-from tamis.report.rendering import ABSENT, count, decimal, listed, plural, share
+from tamis.report.rendering import count, decimal, listed, plural, share, share_with_interval, with_interval
 
 Found = Mapping[str, Any]
 
@@ -39,36 +39,6 @@ class Doubt:
     level: str
     heading: str
     reason: str
-
-
-def with_interval(estimate: Sequence[float | None] | None, digits: int = 2) -> str:
-    """Write an estimate with its interval; without one it says so.
-
-    Examples
-    --------
-    >>> with_interval([0.391, 0.374, 0.412]), with_interval([None, None, None]), with_interval([1.0, None, None], 1)
-    ('0.39 (0.37 to 0.41)', '–', '1.0 (no interval)')
-    """
-    if estimate is None or estimate[0] is None:
-        return ABSENT
-    if estimate[1] is None or estimate[2] is None:
-        return f"{decimal(estimate[0], digits)} (no interval)"
-    return f"{decimal(estimate[0], digits)} ({decimal(estimate[1], digits)} to {decimal(estimate[2], digits)})"
-
-
-def share_with_interval(estimate: Sequence[float | None] | None, digits: int = 0) -> str:
-    """Write a share with its interval as percentages.
-
-    Examples
-    --------
-    >>> share_with_interval([0.391, 0.374, 0.412]), share_with_interval([0.0, 0.0, 0.06]), share_with_interval(None)
-    ('39 % (37 % to 41 %)', '0 % (0 % to 6 %)', '–')
-    """
-    if estimate is None or estimate[0] is None:
-        return ABSENT
-    if estimate[1] is None or estimate[2] is None:
-        return f"{share(estimate[0], digits)} (no interval)"
-    return f"{share(estimate[0], digits)} ({share(estimate[1], digits)} to {share(estimate[2], digits)})"
 
 
 def summary(found: Found, pool_name: str) -> str:

@@ -115,6 +115,36 @@ def unbroken(text: str) -> str:
     return text.replace(" ", NO_BREAK).replace(f"{NO_BREAK}(", " (", 1)
 
 
+def with_interval(estimate: Sequence[float | None] | None, digits: int = 2) -> str:
+    """Write an estimate with its interval; without one it says so.
+
+    Examples
+    --------
+    >>> with_interval([0.391, 0.374, 0.412]), with_interval([None, None, None]), with_interval([1.0, None, None], 1)
+    ('0.39 (0.37 to 0.41)', '–', '1.0 (no interval)')
+    """
+    if estimate is None or estimate[0] is None:
+        return ABSENT
+    if estimate[1] is None or estimate[2] is None:
+        return f"{decimal(estimate[0], digits)} (no interval)"
+    return f"{decimal(estimate[0], digits)} ({decimal(estimate[1], digits)} to {decimal(estimate[2], digits)})"
+
+
+def share_with_interval(estimate: Sequence[float | None] | None, digits: int = 0) -> str:
+    """Write a share with its interval as percentages.
+
+    Examples
+    --------
+    >>> share_with_interval([0.391, 0.374, 0.412]), share_with_interval([0.0, 0.0, 0.06]), share_with_interval(None)
+    ('39 % (37 % to 41 %)', '0 % (0 % to 6 %)', '–')
+    """
+    if estimate is None or estimate[0] is None:
+        return ABSENT
+    if estimate[1] is None or estimate[2] is None:
+        return f"{share(estimate[0], digits)} (no interval)"
+    return f"{share(estimate[0], digits)} ({share(estimate[1], digits)} to {share(estimate[2], digits)})"
+
+
 def render(template: str, **values: Any) -> Markup:
     """Render a template of this package to markup that is safe to put into a page.
 

@@ -117,6 +117,20 @@ class Selection:
             raise DataError(f"The selection has no unit {unit_id!r}.{hint if 'mean' in hint else ''}")
         return row.row(0, named=True)
 
+    def find(self, beginning: str) -> dict[str, Any]:
+        """Return the row of the one unit whose id is, or begins with, ``beginning``.
+
+        Raises
+        ------
+        DataError
+            If there is none, or several ids begin so and none is equal.
+        """
+        ids = self.frame["unit_id"]
+        matches = [beginning] if beginning in ids else ids.filter(ids.str.starts_with(beginning)).head(4).to_list()
+        if len(matches) > 1:
+            raise DataError(f"{beginning!r} begins several ids ({', '.join(matches)}, ...); give more of it.")
+        return self.explain(matches[0] if matches else beginning)
+
     def apply(self, table: Table, *, decision: str = "keep", order: str = "table") -> Table:
         """Return the rows of ``table`` that carry ``decision``.
 

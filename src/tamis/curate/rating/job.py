@@ -14,12 +14,12 @@ from tamis.curate.rating.frames import flags_frame, signal_of
 from tamis.curate.rating.handover import RUBRIC, SIGNAL
 from tamis.curate.rating.rated_rows import rate_rows
 from tamis.curate.rating.spending import Spending
-from tamis.curate.step_files import write_frame
 from tamis.data import Signal
 from tamis.engine import Engine
 from tamis.errors import BudgetError, IncompleteError
 from tamis.models.response_cache import ResponseCache
 from tamis.runs import Run, Step, atomic_write_text, digest_json
+from tamis.runs.step_files import write_frame
 from tamis.runs.steps import Progress
 
 VERSION = 1

@@ -1,0 +1,211 @@
+"""``tamis peers``: which workers of a crowd add information beyond an LLM."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from tamis.cli.console import JsonOption, guarded
+from tamis.cli.options import AddressOption, EngineOption, QuietOption, SeedOption, WorkersOption
+
+HELP_READ = "Reading"
+HELP_SCORE = "Score and decision"
+WIDTH = 34
+"""Characters of the picture of one worker."""
+
+AnswersArgument = Annotated[
+    Path,
+    typer.Argument(
+        metavar="ANSWERS",
+        help="task, worker, label as CSV, JSONL, JSON or Parquet; a tasks x workers matrix; answers.json.",
+    ),
+]
+LLMOption = Annotated[
+    list[Path] | None,
+    typer.Option(
+        help="LLM labels of the tasks: task, model, sample, label. Repeatable; two samples or more of each model."
+    ),
+]
+MinAnswersOption = Annotated[int, typer.Option(help="Scored answers that a worker needs.", rich_help_panel=HELP_SCORE)]
+LayoutOption = Annotated[str | None, typer.Option(help="long, wide or peerannot.", rich_help_panel=HELP_READ)]
+TaskOption = Annotated[str | None, typer.Option(help="Column of the task.", rich_help_panel=HELP_READ)]
+WorkerOption = Annotated[str | None, typer.Option(help="Column of the worker.", rich_help_panel=HELP_READ)]
+LabelOption = Annotated[str | None, typer.Option(help="Column of the label.", rich_help_panel=HELP_READ)]
+ClassesOption = Annotated[
+    str | None, typer.Option(help="Names of the classes in order, with commas.", rich_help_panel=HELP_READ)
+]
+DuplicatesOption = Annotated[
+    str, typer.Option(help="A worker's second answer to a task: first, last or error.", rich_help_panel=HELP_READ)
+]
+ReadFormatOption = Annotated[
+    str | None, typer.Option("--format", help="Format, if the name does not tell.", rich_help_panel=HELP_READ)
+]
+
+
+class AuditByDefault(TyperGroup):
+    """A group whose first word may be a file: then it means ``audit``."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        """Put ``audit`` in front of what is no subcommand."""
+        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
+            args = ["audit", *args]
+        return list(super().parse_args(ctx, args))
+
+
+app = typer.Typer(
+    cls=AuditByDefault,
+    no_args_is_help=True,
+    help="Which crowd workers add information beyond an LLM? 'tamis peers ANSWERS --llm LABELS' scores and flags them.",
+)
+
+
+@guarded
+def audit(
+    answers: AnswersArgument,
+    llm: LLMOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/peers-ANSWERS-HASH).")] = None,
+    min_answers: MinAnswersOption = 30,
+    rule: Annotated[str, typer.Option(help="quantile or paired.", rich_help_panel=HELP_SCORE)] = "quantile",
+    quantile: Annotated[
+        float, typer.Option(help="Share of virtual LLM workers below the threshold.", rich_help_panel=HELP_SCORE)
+    ] = 0.9,
+    ordinal: Annotated[
+        bool, typer.Option("--ordinal", help="Classes are ordered.", rich_help_panel=HELP_SCORE)
+    ] = False,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Sign matrices without the worker.", rich_help_panel=HELP_SCORE)
+    ] = False,
+    guard: Annotated[
+        float,
+        typer.Option(help="Ignore cells that are closer to 0 than this / sqrt(tasks).", rich_help_panel=HELP_SCORE),
+    ] = 0.0,
+    renormalise: Annotated[
+        bool, typer.Option("--renormalise", help="Weight the strata a worker saw.", rich_help_panel=HELP_SCORE)
+    ] = False,
+    fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_SCORE)] = "product",
+    bootstrap: Annotated[int, typer.Option(help="Replicates for intervals.", rich_help_panel=HELP_SCORE)] = 1000,
+    baselines: Annotated[
+        str | None, typer.Option(help="Methods of crowd-kit to show beside, with commas.", rich_help_panel=HELP_SCORE)
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    layout: LayoutOption = None,
+    format_: ReadFormatOption = None,
+    task: TaskOption = None,
+    worker: WorkerOption = None,
+    label: LabelOption = None,
+    classes: ClassesOption = None,
+    duplicates: DuplicatesOption = "first",
+    seed: SeedOption = 0,
+    engine: EngineOption = "inline",
+    workers: WorkersOption = None,
+    address: AddressOption = None,
+    quiet: QuietOption = False,
+    json_: JsonOption = False,
+) -> int:
+    """Score every worker by what the answers share with others' beyond an LLM's labels, and recommend what to do.
+
+    A score is evidence about answers, never proof about a person.
+    """
+    from tamis.cli.execute import Running, start_and_execute
+    from tamis.cli.plan import show_plan
+    from tamis.people import PeerPrediction
+    from tamis.recipe import Recipe
+
+    params: dict[str, Any] = {
+        "fidelity": fidelity, "min_answers": min_answers, "rule": rule, "quantile": quantile,
+        "leave_one_out": leave_one_out, "guard": guard, "renormalise": renormalise, "ordinal": ordinal,
+        "n_bootstrap": bootstrap, "baselines": names_of(baselines),
+    }  # fmt: skip
+    PeerPrediction(**params, seed=seed).validate()  # before a folder is made
+    reading = reading_options(
+        format=format_, layout=layout, task=task, worker=worker, label=label, classes=classes, duplicates=duplicates
+    )
+    inputs = {"answers": str(answers.absolute())}
+    inputs |= {f"llm{i}" if i > 1 else "llm": str(path.absolute()) for i, path in enumerate(llm or (), 1)}
+    recipe = Recipe(method="peers", inputs=inputs, params={**params, **reading}, seed=seed)
+    if dry_run:
+        return show_plan(recipe, json_=json_)
+    running = Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_)
+    return start_and_execute(recipe, out=out, running=running)
+
+
+def reading_options(**given: str | None) -> dict[str, Any]:
+    """Return the options of :func:`tamis.data.read_answers` that were given."""
+    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
+    if "classes" in found:
+        found["classes"] = names_of(found["classes"])
+    return found
+
+
+def names_of(text: str | None) -> list[str]:
+    """Return the names in a text with commas."""
+    return [] if text is None else [name.strip() for name in text.split(",")]
+
+
+def outcome(summary: dict[str, Any]) -> str:
+    """Return the summary of an audit as text: the ladder, what was decided, where it lies."""
+    models = ", ".join(summary["models"]) or "no LLM"
+    lines = [
+        f"{summary['answers']:,} answers by {summary['workers']:,} workers about {summary['tasks']:,} tasks, "
+        f"{summary['classes']} classes; {models}"
+    ]
+    lines += ladder(summary)
+    states = f"keep {summary['keep']}, review {summary['review']}, re-collect {summary['re-collect']}"
+    few = summary["workers"] - summary["measured"]
+    lines.append(f"workers: {states}, undecided {summary['undecided']} ({few} with not enough answers)")
+    if summary["threshold"] is not None:
+        value, low, high = summary["threshold"]["value"]
+        model = summary["threshold"]["model"]
+        lines.append(f"threshold {value:.3f} ({low:.3f} to {high:.3f}), from virtual workers who paste {model}")
+    if summary["false_alarms"] is not None:
+        share, low, high = summary["false_alarms"]["share"]
+        lines.append(
+            f"false alarms: about {share:.0%} ({low:.0%} to {high:.0%}) of workers who owe the LLM nothing would be "
+            f"flagged, about {summary['false_alarms']['expected']:.0f} of those flagged here"
+        )
+    if summary["review"] + summary["re-collect"]:
+        lines.append(
+            f"without flagged workers: {summary['tasks_changed']} tasks change their consensus label, "
+            f"{summary['tasks_uncovered']} have no answer left (recollect.csv ranks tasks)"
+        )
+    lines += [f"  - {warning}" for warning in summary["warnings"]]
+    lines += ["a score is evidence about answers, never proof about a person", f"workers  {summary['table']}"]
+    lines += [f"answers  {summary['selected']}"] if summary["selected"] else []
+    return "\n".join([*lines, f"report   {summary['report']}"])
+
+
+def ladder(summary: dict[str, Any]) -> list[str]:
+    """Draw the lowest workers, each with interval and action, and the threshold as a line."""
+    rows = summary["ladder"]
+    threshold = None if summary["threshold"] is None else summary["threshold"]["value"][0]
+    marks = [v for row in rows for v in (row["low"], row["high"])] + [0.0] + ([] if threshold is None else [threshold])
+    low, high = min(marks), max(marks)
+    name = max([6, *(len(row["worker"]) for row in rows)])
+    name = min(name, 24)
+    lines = [f"  {'worker':{name}}  scored   score  95 % interval     {'':{WIDTH}}  action"]
+    for row in rows:
+        picture = _picture(row, low, high, threshold)
+        action = row["action"] or "-"
+        interval = f"{row['low']:6.3f} to {row['high']:6.3f}"
+        worker = f"{row['worker'][:name]:{name}}"
+        lines.append(f"  {worker}  {row['n_scored']:6d}  {row['score']:6.3f}  {interval}  {picture}  {action}")
+    more = summary["measured"] - len(rows)
+    if more > 0:
+        lines.append(f"  ... {more:,} more with higher scores, see workers.csv")
+    return lines
+
+
+def _picture(row: dict[str, Any], low: float, high: float, threshold: float | None) -> str:
+    def place(value: float) -> int:
+        return round((value - low) / ((high - low) or 1.0) * (WIDTH - 1))
+
+    cells = [" "] * WIDTH
+    for at in range(place(row["low"]), place(row["high"]) + 1):
+        cells[at] = "─"
+    if threshold is not None:
+        cells[place(threshold)] = "│"
+    cells[place(row["score"])] = "●"
+    return "".join(cells)
