@@ -18,9 +18,11 @@ from crowds import CROWD, SETS, CrowdSet, Draw, draw, load
 from numpy.typing import NDArray
 from tables import Bar, Report, at_least, at_most, begin, parser, reported
 
-from tamis.evidence import auroc
+from tamis.data import AnswerCodes
+from tamis.evidence import auroc, krippendorff_alpha
 from tamis.noise import dawid_skene
 from tamis.people import PeerPrediction
+from tamis.people.baselines import crowdkit_baselines
 from tamis.people.crowd_scores import CrowdScores, crowd_scores, score_condition
 from tamis.people.diagnostics import output_agreement, similarity
 from tamis.people.false_alarms import answer_model, estimate_false_alarms, independent_copies
@@ -163,6 +165,45 @@ def _model(codes: Any) -> Any:
     return model
 
 
+def baselines(report: Report, sets: dict[str, CrowdSet], draws: int) -> None:
+    """AUROC of what crowd-kit gives, of leave-one-out alpha and of kappa with the LLM, at p_llm .1 and .2."""
+    names = ("one-coin", "glad", "mace", "wawa", "mmsr")
+    rows = []
+    for name, data in sets.items():
+        for share in (0.1, 0.2):
+            each = []
+            for seed in range(draws):
+                found = draw(data, share, seed)
+                codes, untouched = found.planted.codes, found.planted.kind == 0
+                skills = crowdkit_baselines(codes, names).skill
+                skills |= {"alpha without": _alpha_without(codes), "-kappa(LLM)": -_kappa(codes, found.condition.z)}
+                skills |= {"ours": scored(found, Estimator())[0].score}
+                enough = codes.per_worker >= MIN_ANSWERS
+                each.append({k: auroc(np.where(enough, v, np.nan), untouched)[0] for k, v in skills.items()})
+            rows.append(
+                {"set": name, "p_llm": share, **{k: float(np.nanmean([row[k] for row in each])) for k in each[0]}}
+            )
+    report.table(f"AUROC of other methods, mean of {draws} draws", rows)
+
+
+def _alpha_without(codes: AnswerCodes) -> NDArray[np.float64]:
+    """How much Krippendorff's alpha falls when a worker is left out."""
+    whole = krippendorff_alpha(codes)
+    return np.array([whole - krippendorff_alpha(codes.only(codes.worker != w)) for w in range(codes.n_workers)])
+
+
+def _kappa(codes: AnswerCodes, z: NDArray[np.int32]) -> NDArray[np.float64]:
+    """Cohen's kappa of each worker with the LLM."""
+    found = np.full(codes.n_workers, np.nan)
+    for worker in np.flatnonzero(codes.per_worker >= MIN_ANSWERS):
+        mine = codes.worker == worker
+        pairs = np.zeros((codes.n_classes, codes.n_classes))
+        np.add.at(pairs, (codes.label[mine], z[codes.task[mine]]), 1 / mine.sum())
+        chance = float(pairs.sum(axis=0) @ pairs.sum(axis=1))
+        found[worker] = (np.trace(pairs) - chance) / (1 - chance) if chance < 1 else np.nan
+    return found
+
+
 def options_of_the_score(report: Report, sets: dict[str, CrowdSet], draws: int) -> None:
     """What the options do to AUROC at p_llm .1: none of them is a default."""
     estimators = {"default": Estimator(), "leave-one-out": Estimator(leave_one_out=True)}
@@ -196,6 +237,7 @@ def main() -> None:
     acceptance(report, sets, draws)
     thresholds(report, {k: v for k, v in sets.items() if k != "d_jn-product"}, draws)
     options_of_the_score(report, sets, max(3, draws // 5))
+    baselines(report, {k: sets[k] for k in ("rte", "bluebird")}, max(1, draws // 16))
     report.finish()
 
 

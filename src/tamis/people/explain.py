@@ -7,9 +7,7 @@ from typing import Any
 
 import polars as pl
 
-from tamis.errors import RunStateError
-from tamis.runs import Run
-from tamis.select import Selection
+from tamis.select.decided import decided
 
 
 def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
@@ -24,17 +22,10 @@ def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
 
     Raises
     ------
-    DataError
-        If no worker, or more than one, has an id that begins so.
-    RunStateError
-        If the folder is no run, or the run has not decided yet.
+    DataError, RunStateError
+        See :func:`tamis.select.decided.decided`.
     """
-    run = Run.open(folder)
-    part = next(run.folder.glob("steps/*-decide/part-00000.parquet"), None)
-    if part is None or not (run.folder / "selection.parquet").exists():
-        raise RunStateError(f"{folder} has not decided yet; go on with: tamis resume {folder}")
-    row = Selection.read(run.folder).find(unit_id)
-    workers = pl.read_parquet(part)
+    row, workers = decided(folder, unit_id, step="decide")
     own = workers.filter(pl.col("worker") == row["unit_id"]).row(0, named=True)
     models = [name.removeprefix("score:") for name in own if name.startswith("score:")]
     return {
