@@ -1,6 +1,6 @@
 """A real, weak LLM beside a real crowd: SmolLM2 labels the product pairs of ``crowd/product``, and the audit looks.
 
-``python bench/bench_peers_product.py [--quick] [--json PATH]`` (about an hour on two cores, seconds once cached)
+``python bench/bench_peers_product.py [--pairs N] [--quick] [--json PATH]`` (an hour or two; seconds once cached)
 
 24,945 answers by 176 workers say whether two shop entries are the same product. SmolLM2-135M-Instruct reads the names
 of both, through ``tamis rate`` on a scale of 0 to 1: its rating is the probability of "the same". Samples of the model
@@ -49,7 +49,7 @@ def rows_of(name: str) -> list[dict[str, str]]:
     return [{**row, "question": row["question"].rsplit("_", 1)[0]} for row in rows]
 
 
-def pairs(tasks: list[str]) -> list[dict[str, str]]:
+def records_of(tasks: list[str]) -> list[dict[str, str]]:
     """One record a task: the names of both entries."""
     with gzip.open(FOLDER / "product_texts.jsonl.gz", "rt", encoding="utf-8") as stream:
         names = {str(row["id"]): row["name"] for row in map(json.loads, stream)}
@@ -65,7 +65,9 @@ def probabilities(tasks: list[str]) -> NDArray[np.float64]:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "rubric.yaml").write_text(RUBRIC, encoding="utf-8")
-        (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in pairs(tasks)), encoding="utf-8")
+        (folder / "pool.jsonl").write_text(
+            "".join(json.dumps(row) + "\n" for row in records_of(tasks)), encoding="utf-8"
+        )
         settings = RatingSettings(("hf:smollm2",), embedder=None)
         inputs = {role: str(folder / file) for role, file in (("pool", "pool.jsonl"), ("rubric", "rubric.yaml"))}
         recipe = Recipe(method="rate", inputs=inputs, params=settings.to_params())
@@ -94,7 +96,9 @@ def samples_of(tasks: list[str], p: NDArray[np.float64]) -> list[dict[str, Any]]
 
 
 def main() -> None:
-    options = parser(__doc__).parse_args()
+    made = parser(__doc__)
+    made.add_argument("--pairs", type=int, default=None, help="label the first pairs only, in order of their ids")
+    options = made.parse_args()
     report = begin("peers product", options)
     if not FOLDER.exists():
         report.skip("no shared data: crowd/product not found under ../shared/data beside the project")
@@ -105,27 +109,30 @@ def main() -> None:
         first = sorted(truth)[:60]
         rows = [row for row in rows if row["question"] in first]
     answers = Answers.from_frame(rows, task="question", worker="worker", label="answer")
-    audit(report, answers, np.array([truth[task] for task in answers.tasks]), quick=options.quick)
+    known = np.array([truth[task] for task in answers.tasks])
+    audit(report, answers, known, pairs=options.pairs, quick=options.quick)
     report.finish()
 
 
-def audit(report: Report, answers: Answers, truth: NDArray[np.int64], *, quick: bool) -> None:
+def audit(report: Report, answers: Answers, truth: NDArray[np.int64], *, pairs: int | None, quick: bool) -> None:
     """What SmolLM2 knows, what the audit says of the crowd with it, and how well it finds workers who paste from it."""
-    tasks = answers.tasks.to_list()
+    tasks = answers.tasks.to_list()[:pairs]
     p = probabilities(tasks)
     labels = read_llm_labels(samples_of(tasks, p))
     first = labels.aligned(answers).of("smollm2")[0]
-    value, low, high = auroc(p, truth == 1)
+    asked = truth[: len(tasks)]
+    value, low, high = auroc(p, asked == 1)
+    right = float((first[: len(tasks)] == asked).mean())
     report.say(
-        f"SmolLM2 on {len(tasks)} pairs: AUROC of its probability {value:.3f} ({low:.3f} to {high:.3f}), mean "
-        f"{p.mean():.3f}, s.d. {p.std():.3f}; a sample is right on {(first == truth).mean():.3f} of the pairs, always "
-        f"'different' on {(truth == 0).mean():.3f}"
+        f"SmolLM2 on {len(tasks)} of {len(truth)} pairs: AUROC of its probability {value:.3f} ({low:.3f} to "
+        f"{high:.3f}), mean {p.mean():.3f}, s.d. {p.std():.3f}; a sample is right on {right:.3f} of the pairs, always "
+        f"'different' on {(asked == 0).mean():.3f}"
     )
     method = PeerPrediction(min_answers=5 if quick else 30)
     found = method.fit(answers, llm=labels)
     gold = pl.DataFrame({"task": answers.tasks, "truth": pl.Series(truth).cast(pl.String)})
-    right = answers.to_long().join(gold, on="task").with_columns(right=pl.col("label") == pl.col("truth"))
-    by_worker = right.group_by("worker").agg(accuracy=pl.col("right").mean())
+    judged = answers.to_long().join(gold, on="task").with_columns(right=pl.col("label") == pl.col("truth"))
+    by_worker = judged.group_by("worker").agg(accuracy=pl.col("right").mean())
     workers = found.workers_.join(by_worker, on="worker").filter(pl.col("score").is_not_null())
     rows = [
         {"action": action, "workers": part.height, "accuracy": part["accuracy"].mean(), "score": part["score"].mean(),
