@@ -113,13 +113,14 @@ def _bars(
 
 def thresholds(report: Report, sets: dict[str, CrowdSet], draws: int) -> None:
     """Flagged shares by both rules, mean scores, and false alarms as estimated beside the truth."""
-    rows, inside, off = [], [], []
+    rows, inside, off, under = [], [], [], []
     for name, data in sets.items():
         for p_llm, others in ((0.15, 0.1), (0.0, 0.1), (0.0, 0.0)):
             each = [_flags(draw(data, p_llm, 1000 + seed, others)) for seed in range(draws)]
             mean = {key: float(np.nanmean([row[key] for row in each])) for key in each[0]}
             rows.append({"set": name, "p_llm": p_llm, "random, biased": others, **mean})
             inside += [row["low"] <= row["untouched q90"] <= row["high"] for row in each]
+            under += [row["estimate"] < row["untouched q90"] for row in each]
             off += [abs(row["estimate"] - row["untouched q90"]) for row in each]
             if name == "rte" and p_llm:
                 report.say(
@@ -129,6 +130,7 @@ def thresholds(report: Report, sets: dict[str, CrowdSet], draws: int) -> None:
     report.table(f"Share flagged by rule and kind, mean of {draws} draws; false alarms as estimated", rows)
     report.bars += [
         reported("peers: false-alarm bounds hold the true share", f"{np.mean(inside):.0%} of {len(inside)} draws"),
+        reported("peers: false-alarm estimate below the true share", f"{np.mean(under):.0%} of draws"),
         reported("peers: false-alarm estimate, mean distance to the true share", f"{np.mean(off):.3f}"),
     ]
 
@@ -147,9 +149,14 @@ def _flags(found: Draw) -> dict[str, float]:
         at = measured & which(kind)
         return float(flag[at].mean()) if at.any() else float("nan")
 
+    clear = scores.score + 1.96 * scores.se <= threshold
     kinds = {"untouched": lambda k: k == 0, "llm": lambda k: k == 1, "other": lambda k: k > 1}
     row = {f"{name} q90": share(q90, which) for name, which in kinds.items()}
     row |= {f"{name} paired": share(z < 1.645, which) for name, which in kinds.items()}
+    row |= {"untouched re-collect": share(clear, kinds["untouched"])}
+    row |= {
+        "untouched of re-collect": float((kind[clear & measured] == 0).mean()) if (clear & measured).any() else np.nan
+    }
     row |= {"estimate": alarms.share, "low": alarms.low, "high": alarms.high}
     means = {"untouched": 0, "llm": 1, "random": 2}
     return row | {

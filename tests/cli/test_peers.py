@@ -58,9 +58,10 @@ def test_it_prints_the_ladder_and_leaves_a_run(peers, crowd):
     assert result.exit_code == 0, result.stderr
     lines = result.stdout.splitlines()
     assert lines[0] == "2,041 answers by 18 workers about 240 tasks, 2 classes; m"
-    assert lines[2].split()[0] in ("w00", "w01", "w02")
-    assert "●" in lines[2]
-    assert "│" in lines[2]
+    assert lines[1] == "read as task 'task', worker 'worker', label 'label'"
+    assert lines[3].split()[0] in ("w00", "w01", "w02")
+    assert "●" in lines[3]
+    assert "│" in lines[3]
     assert "threshold" in result.stdout
     assert "never proof about a person" in result.stdout
     names = "selection.parquet answer_selection.parquet consensus.parquet evidence.parquet workers.csv recollect.csv"
@@ -228,10 +229,49 @@ def test_unknown_llm_labels_count_as_not_given(peers, crowd):
 def test_llm_labels_of_other_tasks_only_fall_back_to_ca(peers, crowd):
     (crowd / "llm.csv").write_text((crowd / "llm.csv").read_text().replace("\nt", "\nu"))
     found = summary_of(peers("--json"))
-    assert any("fall back to plain correlated agreement" in w for w in found["warnings"])
+    assert any("fall back to plain agreement" in w for w in found["warnings"])
     assert (found["threshold"], found["undecided"], found["measured"]) == (None, 18, 17)
     workers = pl.read_csv(crowd / "run" / "workers.csv")
     assert workers.filter(pl.col("score").is_not_null()).select((pl.col("score") == pl.col("ca")).all()).item()
+
+
+def test_llm_labels_under_other_class_names_say_so(peers, crowd):
+    text = (crowd / "llm.csv").read_text().replace(",0\n", ",no\n").replace(",1\n", ",yes\n")
+    (crowd / "llm.csv").write_text(text)
+    found = summary_of(peers("--json"))
+    assert any("no LLM label is one of the crowd's classes" in w and "'0', '1'" in w for w in found["warnings"])
+
+
+def test_words_for_nothing_and_variants_of_a_class_are_warned_of(peers, crowd):
+    rewrite(crowd, lambda rows: [[*row[:2], "N/A" if i < 30 else row[2]] for i, row in enumerate(rows)])
+    assert any("'N/A' (30 answers)" in w for w in summary_of(peers("--json", answers="bad.csv"))["warnings"])
+    rewrite(
+        crowd,
+        lambda rows: [[*row[:2], {"0": "No", "1": "Yes" if i % 2 else "yes"}[row[2]]] for i, row in enumerate(rows)],
+    )
+    assert any("differ in case only" in w for w in summary_of(peers("--json", answers="bad.csv", out="o"))["warnings"])
+
+
+def test_a_long_file_under_unknown_names_is_not_read_as_a_matrix(peers, crowd, refused):
+    (crowd / "x.csv").write_text((crowd / "answers.csv").read_text().replace("task,worker,label", "task,who,said"))
+    refused(peers(answers="x.csv"), "no matrix of tasks x workers", "'who'", "worker=")
+
+
+def test_a_text_column_of_a_matrix_is_no_worker(peers, crowd, refused):
+    from tamis.data import read_answers
+
+    wide = read_answers(crowd / "answers.csv").to_wide()
+    wide.with_columns(text=pl.format("text {}", "task")).write_csv(crowd / "wide.csv")
+    refused(peers(answers="wide.csv"), "The column 'text'", "no worker's")
+
+
+def test_semicolons_and_unknown_inputs(peers, call, crowd, refused):
+    (crowd / "semi.csv").write_text((crowd / "answers.csv").read_text().replace(",", ";"))
+    refused(peers(answers="semi.csv"), "separated by semicolons")
+    peers()
+    recipe = (crowd / "run" / "recipe.yaml").read_text().replace("  llm:", "  lm:")
+    (crowd / "recipe.yaml").write_text(recipe)
+    refused(call("run", crowd / "recipe.yaml", "--out", crowd / "other"), "have no 'lm'", "'llm'")
 
 
 def test_without_an_llm_workers_are_ranked_and_not_decided(peers, crowd):
@@ -315,6 +355,14 @@ class TestFollow:
 
     def test_a_file_that_is_not_there_yet_is_waited_for(self, call, crowd):
         assert "no answers so far" in self.follow(call, crowd, answers="later.jsonl").stdout
+
+    def test_what_cannot_be_read_is_told_and_a_last_line_counts(self, call, crowd):
+        lines = (crowd / "answers.csv").read_text().splitlines()
+        (crowd / "grow.csv").write_text("\n".join([*lines[:900], "broken", *lines[900:1000]]))
+        found = self.follow(call, crowd)
+        assert "999 answers" in found.stdout, "the last line has no line break, and counts"
+        assert "1 rows could not be read" in found.stderr
+        assert "line 901" in found.stderr
 
     def test_formats_that_do_not_grow(self, call, crowd, refused):
         refused(self.follow(call, crowd, answers="x.parquet"), "cannot be followed")

@@ -172,7 +172,7 @@ class TestDiff:
         curate("--correct", "none", out="two", budget=20)
         found = call("diff", pool / "one", pool / "two")
         assert found.exit_code == 0, found.stderr
-        assert "chosen by both" in found.stdout
+        assert "kept by both" in found.stdout
 
     def test_what_cannot_be_compared(self, call, rate, pool, refused):
         rate()

@@ -30,7 +30,7 @@ def test_the_quantile_rule_flags_what_pasting_reaches():
     assert found["action"].to_list() == ["keep", "review", "re-collect", None]
     assert found["decision"].to_list() == ["keep", "flag", "query", None]
     assert found["rank"].to_list() == [0, 1, 2, None]
-    assert found["reason"][0] == "score 0.2 (0.15 to 0.25), above what pasted answers reach (0.050)"
+    assert found["reason"][0] == "score 0.2 (0.15 to 0.25), above what most pasted answers would reach (0.050)"
     assert found["reason"][3] == "not enough answers: 8 of 9 could be scored, 30 are needed"
 
 

@@ -30,7 +30,7 @@ from tamis.runs import Run
 
 CLOCK = count()
 NASTY = "<script>alert('x')</script>"
-HEADINGS = ["what-came-in", "distrusted", "what-was-done", "what-happens-next", "did-it-help", "limits"]
+HEADINGS = ["what-came-in", "workers", "what-was-done", "what-happens-next", "did-it-help", "limits"]
 COLOURS = {"none"} | {
     f"var(--{name})"
     for name in ("ink", "muted", "rule", "accent", "quiet", "heat", "on-light-cell", "on-full-cell", "page")
@@ -312,8 +312,8 @@ def test_worker_tables_hold_every_worker_of_the_findings_flagged_first(full: Pat
         assert row[1] == known["action"]
         assert row[2] == (f"{known['score']:.3f} ({known['low']:.3f} to {known['high']:.3f})".replace("-", "−"))
         assert f"{known['ca']:.3f} ± {known['ca_se']:.3f}".replace("-", "−") in row
-    assert "within what pasted answers reach" in plain(part(html, "distrusted"))
-    assert "above what pasted answers reach" in plain(part(html, "distrusted"))
+    assert "within what pasted answers would reach" in plain(part(html, "workers"))
+    assert "above what most pasted answers would reach" in plain(part(html, "workers"))
 
 
 def test_related_measures_carry_intervals_and_a_warning(full: Path) -> None:
@@ -344,10 +344,10 @@ def test_false_alarms_are_printed_with_their_bounds(full: Path, tmp_path: Path) 
     found = copy.deepcopy(findings_of(full))
     found["false_alarms"] = {"share": [0.0212, 0.0188, 0.1457], "expected": 1.016}
     text = plain(page(write_over(full, tmp_path / "run", found)))
-    assert "an estimated 2.1 % would be flagged (bounds under the model: 1.9 % to 14.6 %)" in text
+    assert "between 1.9 % and 14.6 % would be flagged (bounds of a model; its estimate, 2.1 %, was mostly" in text
     assert "about 1.0 of the 3 flagged" in text
     assert "not a confidence interval" in text
-    assert "the quantile rule flagged 18 % to 34 % of the honest workers" in text
+    assert "the quantile rule flagged 18 % to 34 % of the workers whose answers were left as they were" in text
 
 
 def test_every_worker_kept_from_the_estimate_leaves_a_bound_only(full: Path, tmp_path: Path) -> None:
@@ -390,7 +390,7 @@ def test_without_llm_only_a_ranking_is_left(without_llm: Path) -> None:
     text = plain(html)
     assert "✕ No LLM to compare with" in text
     assert "scores are plain agreement, which pasted answers can raise" in text
-    assert "There are no LLM labels to condition on" in text
+    assert "There are no usable LLM labels to condition on" in text
     assert "correlated agreement (CA)" not in [row[0] for row in rows_under(html, "Rank correlation")]
     assert "virtual LLM workers, 10 %" not in text
     assert "agreement with peers beyond chance" in figures(html)[0]
@@ -423,7 +423,7 @@ def test_paired_rule_says_so_and_marks_no_place_on_the_curve(paired: Path) -> No
     assert "less than 1.645 standard errors above that of the virtual LLM worker" in text
     assert "standard errors above pasted answers in the same places" in text
     assert "it is known for the quantile rule only" in text
-    assert "the paired rule flagged 28 % to 61 % of the honest workers" in text
+    assert "the paired rule flagged 28 % to 61 % of the workers whose answers were left as they were" in text
     assert "flagged at or below" not in html
     assert flagged_count(findings_of(paired)) > 0
     assert 'stroke-dasharray="5,4"' not in figures(html)[-1]

@@ -110,3 +110,15 @@ def test_bad_selections_are_refused(tmp_path):
         Selection.read(tmp_path)
     with pytest.raises(DataError, match="no unit 'u7'"):
         make(["keep"]).explain("u7")
+
+
+def test_and_never_revives_what_one_side_flags():
+    def made(decisions):
+        return Selection(pl.DataFrame({"unit_id": list("abcd"), "decision": decisions}))
+
+    keep, audit = made(["keep"] * 4), made(["keep", "flag", "query", None])
+    for both in (keep & audit, audit & keep):
+        assert dict(both.frame.select("unit_id", "decision").iter_rows()) == {
+            "a": "keep", "b": "flag", "c": "query", "d": None,
+        }  # fmt: skip
+    assert audit.kept == ["a"]

@@ -97,7 +97,7 @@ def selections_text(found: dict[str, Any]) -> str:
     overlap = "" if chosen["jaccard"] is None else f" (Jaccard {chosen['jaccard']:.3f})"
     lines = [
         f"{units['shared']} units in both, {units['only_a']} only in A, {units['only_b']} only in B",
-        f"chosen by both {chosen['both']}, only by A {chosen['only_a']}, only by B {chosen['only_b']}{overlap}",
+        f"kept by both {chosen['both']}, only by A {chosen['only_a']}, only by B {chosen['only_b']}{overlap}",
         f"rank correlation of the scores  {_interval(found['scores']['spearman'])}",
     ]
     for row in found["first_changed"][:N_SHOWN]:

@@ -58,7 +58,8 @@ class AuditByDefault(TyperGroup):
 app = typer.Typer(
     cls=AuditByDefault,
     no_args_is_help=True,
-    help="Which crowd workers add information beyond an LLM? 'tamis peers ANSWERS --llm LABELS' scores and flags them.",
+    help="Which crowd workers add information beyond an LLM? 'tamis peers ANSWERS --llm LABELS' scores and flags them; "
+    "'tamis peers audit --help' shows its options.",
 )
 
 
@@ -152,6 +153,7 @@ def outcome(summary: dict[str, Any]) -> str:
         f"{summary['answers']:,} answers by {summary['workers']:,} workers about {summary['tasks']:,} tasks, "
         f"{summary['classes']} classes; {models}"
     ]
+    lines.append(f"read as {summary['read']}")
     lines += ladder(summary)
     states = f"keep {summary['keep']}, review {summary['review']}, re-collect {summary['re-collect']}"
     few = summary["workers"] - summary["measured"]
@@ -163,8 +165,8 @@ def outcome(summary: dict[str, Any]) -> str:
     if summary["false_alarms"] is not None:
         share, low, high = summary["false_alarms"]["share"]
         lines.append(
-            f"false alarms: about {share:.0%} ({low:.0%} to {high:.0%}) of workers who owe the LLM nothing would be "
-            f"flagged, about {summary['false_alarms']['expected']:.0f} of those flagged here"
+            f"false alarms: between {low:.0%} and {high:.0%} of workers who owe the LLM nothing would be flagged "
+            f"(bounds of a model; its estimate, {share:.0%}, was mostly too low in tests)"
         )
     if summary["review"] + summary["re-collect"]:
         lines.append(
@@ -173,7 +175,10 @@ def outcome(summary: dict[str, Any]) -> str:
         )
     lines += [f"  - {warning}" for warning in summary["warnings"]]
     lines += ["a score is evidence about answers, never proof about a person", f"workers  {summary['table']}"]
-    lines += [f"answers  {summary['selected']}"] if summary["selected"] else []
+    if summary["selected"]:
+        left = [f"{n:,} of {who} workers" for who, n in summary["answers_left_out"].items() if n]
+        out = f"; left out: {', '.join(left)}" if left else ""
+        lines.append(f"answers  {summary['selected']}: {summary['answers_kept']:,} of {summary['answers']:,}{out}")
     return "\n".join([*lines, f"report   {summary['report']}"])
 
 
@@ -185,6 +190,7 @@ def ladder(summary: dict[str, Any]) -> list[str]:
     low, high = min(marks), max(marks)
     name = max([6, *(len(row["worker"]) for row in rows)])
     name = min(name, 24)
+    rows = [{**row, "worker": " ".join(row["worker"].split())} for row in rows]
     lines = [f"  {'worker':{name}}  scored   score  95 % interval     {'':{WIDTH}}  action"]
     for row in rows:
         picture = _picture(row, low, high, threshold)

@@ -23,7 +23,7 @@ from tamis.cli.peers import (
 )
 
 if TYPE_CHECKING:
-    from tamis.people.sequential import Look
+    from tamis.people.sequential import SequentialPeers
 
 WORDS = {
     "few": "too few answers",
@@ -39,7 +39,9 @@ def follow(
         Path, typer.Argument(metavar="ANSWERS", help="A .jsonl, .csv or .tsv file that grows at its end.")
     ],
     llm: LLMOption = None,
-    out: Annotated[Path, typer.Option(help="Folder of running.csv and changes.jsonl.")] = Path("runs/follow"),
+    out: Annotated[
+        Path | None, typer.Option(help="Folder of running.csv and changes.jsonl (default: runs/follow-ANSWERS).")
+    ] = None,
     every: Annotated[float, typer.Option(help="Seconds between looks.")] = 5.0,
     idle: Annotated[float | None, typer.Option(help="Stop after so many seconds without new answers.")] = None,
     once: Annotated[bool, typer.Option("--once", help="Look once and stop.")] = False,
@@ -69,19 +71,25 @@ def follow(
     method.validate()
     labels = LLMLabels.concat([read_llm_labels(path) for path in llm]) if llm else None
     source = GrowingFile(answers)
+    out = Path("runs") / f"follow-{answers.name.split('.')[0]}" if out is None else out
     told = _told_before(out / "running.csv")
     reading = reading_options(task=task, worker=worker, label=label, classes=classes)
     follower = SequentialPeers(labels, method=method, duplicates=duplicates, states=told, **reading)
     out.mkdir(parents=True, exist_ok=True)
+    if not answers.exists() and not quiet:
+        typer.echo(f"waiting for {answers}", err=True)
     last = time.monotonic()
-    while True:
-        grown = follower.update(source.read())
-        if grown or once:
-            last = time.monotonic()
-            _tell(follower.look(), out, quiet=quiet, json_=json_)
-        if once or (idle is not None and time.monotonic() - last >= idle):
-            return
-        time.sleep(every)
+    try:
+        while True:
+            over = once or (idle is not None and time.monotonic() - last >= idle)
+            if follower.update(source.read(final=over)) or once:
+                last = time.monotonic()
+                _tell(follower, out, quiet=quiet, json_=json_)
+            if over:
+                return
+            time.sleep(every)
+    except KeyboardInterrupt:  # the usual way to end it: everything that was told is on disk
+        return
 
 
 def _told_before(path: Path) -> Any:
@@ -91,10 +99,13 @@ def _told_before(path: Path) -> Any:
     return pl.read_csv(path, schema_overrides={"worker": pl.String}) if path.exists() else None
 
 
-def _tell(look: Look, out: Path, *, quiet: bool, json_: bool) -> None:
+def _tell(follower: SequentialPeers, out: Path, *, quiet: bool, json_: bool) -> None:
     """Write the table, append and print what changed."""
     from tamis.runs import atomic_path
 
+    look = follower.look()
+    if follower.n_rejected and not quiet:
+        typer.echo(f"{follower.n_rejected} rows could not be read, the first: {follower.first_reject}", err=True)
     if look.waiting is not None:
         if not quiet:
             typer.echo(json.dumps({"answers": look.n_answers, "waiting": look.waiting}) if json_ else look.waiting)

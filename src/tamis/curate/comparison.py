@@ -109,7 +109,7 @@ def compare_selections(a: Selection, b: Selection, *, seed: int = 0) -> dict[str
         raise DataError(
             f"The two selections share no unit (they name {len(a)} and {len(b)}); compare selections from one pool."
         )
-    chosen_a, chosen_b = set(a.chosen), set(b.chosen)
+    chosen_a, chosen_b = set(a.kept), set(b.kept)
     either = len(chosen_a | chosen_b)
     both = both.with_columns(pl.col("decision", "decision_b").fill_null(UNDECIDED))
     changed = both.filter(pl.col("decision") != pl.col("decision_b")).sort("rank", nulls_last=True, maintain_order=True)

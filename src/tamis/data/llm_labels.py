@@ -148,6 +148,7 @@ class LLMLabels:
             first_unknown=unknown[0] if len(unknown) else None,
             n_other_tasks=placed.height - about.height,
             n_failed=int(about["failed"].sum()),
+            first_other=next(iter(self.frame["task"].filter(placed["task"].is_null()).head(1)), None),
         )
 
 
@@ -169,6 +170,8 @@ class AlignedLabels:
         Labels about tasks that nobody answered, whatever their status.
     n_failed : int
         Labels about answered tasks that are missing, refused or unparsed.
+    first_other : str or None
+        The first task that nobody answered.
     """
 
     names: tuple[tuple[str, int], ...]
@@ -177,6 +180,7 @@ class AlignedLabels:
     first_unknown: str | None
     n_other_tasks: int
     n_failed: int
+    first_other: str | None = None
 
     def of(self, model: str) -> list[NDArray[np.int32]]:
         """Return the codes of a model, each of shape (n_tasks,), in order of the sample.

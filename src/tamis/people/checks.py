@@ -15,6 +15,9 @@ from tamis.people.strata import Strata
 THIN = 10
 """Tasks with two raters that a stratum should have for each class."""
 MUCH = 0.05
+LIKE_CHANCE = 0.6
+ABSENT = frozenset({"na", "n/a", "#n/a", "<na>", "null", "none", "nan", "-", "?", "-1", "missing", "unknown"})
+"""Words that often stand where nothing was given."""
 
 
 def require_crowd(answers: Answers, *, min_answers: int = 2) -> None:
@@ -67,6 +70,7 @@ def answer_warnings(answers: Answers) -> list[str]:
             f"{answers.n_duplicates} repeated answers of a worker to a task were left out, {answers.n_conflicting} of "
             "them with another label than the one that was kept"
         )
+    found += _class_warnings(answers)
     if answers.n_missing:
         found.append(f"{answers.n_missing} answers have no label; they count as not given")
     lone = int((codes.per_task == 1).sum())
@@ -75,22 +79,62 @@ def answer_warnings(answers: Answers) -> list[str]:
     return found
 
 
+def order_warnings(answers: Answers) -> list[str]:
+    """A sentence that tells the order of classes that are no numbers."""
+    if all(name.lstrip("-").isdigit() for name in answers.classes):
+        return []
+    order = " < ".join(answers.classes[:8]) + (" < ..." if len(answers.classes) > 8 else "")
+    return [f"classes count as ordered {order}; name them in another order with classes= (--classes)"]
+
+
+def _class_warnings(answers: Answers) -> list[str]:
+    """Sentences about classes that look like no label at all, and classes that differ in case only."""
+    found, counts = [], np.bincount(answers.codes.label, minlength=len(answers.classes))
+    absent = [
+        (name, int(n)) for name, n in zip(answers.classes, counts, strict=True) if name.casefold() in ABSENT and n
+    ]
+    if absent:
+        words = ", ".join(f"{name!r} ({n} answers)" for name, n in absent)
+        found.append(f"these labels count as classes: {words}; if they mean that no label was given, make them empty")
+    nobody = [name for name in answers.workers if name.strip().casefold() in ABSENT]
+    if nobody:
+        found.append(
+            f"the worker id {nobody[0]!r} counts as one worker; if it means that nobody is named, make it empty"
+        )
+    alike: dict[str, list[str]] = {}
+    for name in answers.classes:
+        alike.setdefault(name.casefold(), []).append(name)
+    variants = [names for names in alike.values() if len(names) > 1]
+    if variants:
+        words = " and ".join(map(repr, variants[0]))
+        found.append(f"{words} differ in case only and count as different classes; write them alike if they are not")
+    return found
+
+
 def label_warnings(answers: Answers, aligned: AlignedLabels | None, conditions: Sequence[Condition]) -> list[str]:
     """Sentences about LLM labels that are absent, unknown or too few."""
     if aligned is None:
         return ["no LLM labels were given: scores are plain correlated agreement (CA), which pasted answers can raise"]
     found = []
-    if aligned.n_unknown:
+    if conditions and aligned.n_unknown:
         found.append(
             f"{aligned.n_unknown} LLM labels are none of the crowd's classes, the first {aligned.first_unknown!r}; "
             "they count as not given (name further classes with classes=)"
         )
     if aligned.n_failed:
         found.append(f"{aligned.n_failed} LLM labels of answered tasks are missing, refused or unparsed")
-    if aligned.n_other_tasks:
+    if conditions and aligned.n_other_tasks:
         found.append(f"{aligned.n_other_tasks} LLM labels are about tasks that nobody answered")
-    if not conditions:
-        found.append("no LLM label is about a task of this crowd: scores fall back to plain correlated agreement (CA)")
+    if not conditions and aligned.n_unknown:
+        found.append(
+            f"no LLM label is one of the crowd's classes ({aligned.first_unknown!r} is none of "
+            f"{', '.join(map(repr, answers.classes[:5]))}): scores fall back to plain correlated agreement (CA)"
+        )
+    elif not conditions:
+        other = (
+            "" if aligned.first_other is None else f" ({aligned.first_other!r}; tasks are like {answers.tasks[0]!r})"
+        )
+        found.append(f"no LLM label is about a task of this crowd{other}: scores fall back to plain agreement (CA)")
     n_tasks = answers.codes.n_tasks
     for each in conditions:
         covered = int((each.z >= 0).sum())
@@ -105,8 +149,13 @@ def label_warnings(answers: Answers, aligned: AlignedLabels | None, conditions: 
     return found
 
 
-def flag_warnings(n_flagged: int, n_measured: int) -> list[str]:
-    """A sentence where so many are flagged that the yardstick is to be doubted, not the workers."""
+def flag_warnings(n_flagged: int, n_measured: int, expected: float | None) -> list[str]:
+    """Sentences where flags are to be doubted, not workers: so many, or as many as independent workers would give."""
+    if expected is not None and n_flagged and expected >= LIKE_CHANCE * n_flagged:
+        return [
+            f"about as many workers are flagged ({n_flagged}) as would be if nobody pasted (about "
+            f"{expected:.0f}): nothing here shows that somebody does"
+        ]
     if 2 * n_flagged <= n_measured:
         return []
     return [

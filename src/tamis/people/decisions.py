@@ -79,8 +79,8 @@ def _reason(rule: str, threshold: float | None, min_answers: int) -> pl.Expr:
             .otherwise(flagged)
         )
     else:
-        kept = pl.format(f"{{}}, above what pasted answers reach ({threshold:.3f})", score)
-        flagged = pl.format(f"{{}}, within what pasted answers reach ({threshold:.3f})", score)
+        kept = pl.format(f"{{}}, above what most pasted answers would reach ({threshold:.3f})", score)
+        flagged = pl.format(f"{{}}, within what pasted answers would reach ({threshold:.3f})", score)
         scored = pl.when(pl.col("action") == "keep").then(kept).otherwise(flagged)
     return pl.when(pl.col("score").is_null()).then(few).otherwise(scored)
 

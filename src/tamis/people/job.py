@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +80,11 @@ def method_of(recipe: Recipe) -> PeerPrediction:
     RecipeError
         If a parameter is unknown or wrong.
     """
+    for role in recipe.inputs:
+        if role != "answers" and not re.fullmatch(r"llm\d*", role):
+            raise RecipeError(
+                f"The inputs of a peers recipe have no {role!r}.{did_you_mean(role, ['answers', 'llm', 'llm2'])}"
+            )
     params = {k: v for k, v in recipe.params.items() if k not in READ_OPTIONS}
     known = [name for name in PeerPrediction.parameter_names() if name != "seed"]
     for name in params:
@@ -203,7 +209,9 @@ def _publish(run: Run, step: Step, answers: Answers) -> dict[str, Any]:
         **found["states"],
         "threshold": found["threshold"],
         "false_alarms": found["false_alarms"],
+        "read": _read_as(answers),
         "answers_kept": len(keep),
+        "answers_left_out": _left_out(chosen),
         "tasks_uncovered": found["tasks"]["uncovered"],
         "tasks_changed": found["tasks"]["changed"],
         "ladder": _shown(workers),
@@ -216,6 +224,20 @@ def _publish(run: Run, step: Step, answers: Answers) -> dict[str, Any]:
     }
     run.finish("incomplete" if found["states"]["undecided"] else "complete", summary)
     return summary
+
+
+def _read_as(answers: Answers) -> str:
+    """What the file was taken for, so that a column taken for another is noticed."""
+    if answers.layout == "long":
+        return "task {!r}, worker {!r}, label {!r}".format(*answers.columns)
+    return f"{answers.layout}: one {'column' if answers.layout == 'wide' else 'key'} a worker"
+
+
+def _left_out(chosen: Selection) -> dict[str, int]:
+    """Answers that are not kept, by what was decided about their workers."""
+    counts = dict(chosen.frame.group_by("decision").len().iter_rows())
+    flagged = sum(n for decision, n in counts.items() if decision in ("flag", "query"))
+    return {"flagged": flagged, "undecided": counts.get(None, 0)}
 
 
 def _shown(workers: pl.DataFrame) -> list[dict[str, Any]]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal, Self
 
 import numpy as np
@@ -18,6 +18,7 @@ from tamis.people.checks import (
     answer_warnings,
     flag_warnings,
     label_warnings,
+    order_warnings,
     require_crowd,
     require_measured,
     stratum_warnings,
@@ -183,7 +184,7 @@ class PeerPrediction(Selector):
         ----------
         answers : Answers, or what :func:`tamis.data.read_answers` reads
             For example a frame with ``task, worker, label``.
-        llm : LLMLabels, or what :func:`tamis.data.read_llm_labels` reads, optional
+        llm : LLMLabels, what :func:`tamis.data.read_llm_labels` reads, or a list of these, optional
             Labels of the same tasks by one or several LLMs, at least two samples of each.
         progress : callable, optional
             Called with (step, done, total).
@@ -198,7 +199,7 @@ class PeerPrediction(Selector):
         """
         self.validate()
         crowd = answers if isinstance(answers, Answers) else read_answers(answers)
-        labels = llm if llm is None or isinstance(llm, LLMLabels) else read_llm_labels(llm)
+        labels = _labels(llm)
         require_crowd(crowd, min_answers=self.min_answers)
         aligned = None if labels is None else labels.aligned(crowd)
         conditions = [] if aligned is None else Condition.of(aligned)
@@ -266,11 +267,16 @@ class PeerPrediction(Selector):
         self.answer_selection_ = answer_selection(answers, workers)
         self.warnings_ = [
             *answer_warnings(answers),
+            *(order_warnings(answers) if self.ordinal else ()),
             *label_warnings(answers, aligned, conditions),
             *stratum_warnings(codes, conditions),
-            *flag_warnings(int(flagged.sum()), int(scores.measured.sum())),
+            *self._flag_warnings(flagged, scores),
         ]
         return self
+
+    def _flag_warnings(self, flagged: NDArray[np.bool_], scores: CrowdScores) -> list[str]:
+        expected = None if self.false_alarms_ is None else self.false_alarms_.expected
+        return flag_warnings(int(flagged.sum()), int(scores.measured.sum()), expected)
 
     def _baseline_skills(self, codes: AnswerCodes) -> list[pl.Series]:
         """Skill of each worker by the baselines that were asked for, null where they give none."""
@@ -313,3 +319,13 @@ class PeerPrediction(Selector):
         """Fit and return the consensus without flagged workers: ``task, label, confidence``."""
         self.fit(answers, llm=llm)
         return self.consensus_.select("task", label="label_after", confidence="confidence_after")
+
+
+def _labels(llm: Any) -> LLMLabels | None:
+    """LLM labels as they may be given: None, labels, a source, or a list of labels and sources."""
+    if llm is None or isinstance(llm, LLMLabels):
+        return llm
+    several = isinstance(llm, list | tuple) and not all(isinstance(each, Mapping) for each in llm)
+    if several:
+        return LLMLabels.concat([each if isinstance(each, LLMLabels) else read_llm_labels(each) for each in llm])
+    return read_llm_labels(llm)

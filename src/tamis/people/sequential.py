@@ -12,7 +12,9 @@ from tamis.data import Answers, LLMLabels
 from tamis.data.answer_columns import long_columns, no_columns
 from tamis.data.answer_rows import id_texts
 from tamis.data.label_classes import label_texts
+from tamis.data.parsed import Parsed
 from tamis.data.readers import parse
+from tamis.data.source import Source
 from tamis.errors import DataError, parameter_error
 from tamis.people.checks import require_crowd
 from tamis.people.crowd_scores import Condition, CrowdScores, score_condition
@@ -123,6 +125,8 @@ class SequentialPeers:
             raise parameter_error("SequentialPeers", "duplicates", "'first' or 'last'", duplicates)
         self.columns = {"task": task, "worker": worker, "label": label}
         self.classes, self.duplicates = classes, duplicates
+        self.n_rejected = 0
+        self.first_reject: str | None = None
         self._parts: list[pl.DataFrame] = []
         self._states = _no_states() if states is None else states.select("worker", "state")
 
@@ -139,8 +143,10 @@ class SequentialPeers:
         DataError
             If columns are not found.
         """
-        parsed = answers if hasattr(answers, "frame") else parse(answers)
+        parsed = answers if isinstance(answers, Parsed) else parse(answers)
         frame = parsed.frame
+        self.n_rejected += len(parsed.rejects)
+        self.first_reject = self.first_reject or parsed.rejects.first
         if not frame.height:
             return 0
         found = long_columns(frame.columns, parsed.source.name, **self.columns)
@@ -161,7 +167,12 @@ class SequentialPeers:
         try:
             if not n:
                 raise DataError("no answers so far")
-            answers = Answers.from_frame(pl.concat(self._parts), duplicates=self.duplicates, classes=self.classes)
+            answers = Answers.from_frame(
+                pl.concat(self._parts),
+                duplicates=self.duplicates,
+                classes=self.classes,
+                source=Source("answers so far"),
+            )
             if answers.codes.n_workers < 2:
                 raise DataError(f"{n} answers by one worker so far")
             require_crowd(answers)

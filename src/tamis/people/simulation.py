@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
+from scipy.special import stdtrit
 
 from tamis.data import AnswerCodes, Answers, LLMLabels
 from tamis.errors import DataError, RecipeError, parameter_error
@@ -33,6 +34,7 @@ MEASURES = {
     "unlike": "unlikeness to the LLM",
 }
 """What ranks the workers in a simulation, in words."""
+UNTOUCHED = "your workers count as untouched, whatever they did: figures are too low where some of them paste"
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def _mean(values: Floats) -> dict[str, Any]:
     if n < 2:
         return {"mean": float(values[0]) if n else None, "low": None, "high": None, "sd": None, "runs": n}
     mean, sd = float(values.mean()), float(values.std(ddof=1))
-    half = 1.96 * sd / n**0.5
+    half = float(stdtrit(n - 1, 0.975)) * sd / n**0.5
     return {"mean": mean, "low": max(0.0, mean - half), "high": min(1.0, mean + half), "sd": sd, "runs": n}
 
 
@@ -157,10 +159,13 @@ def simulate(
     if llm is None:
         truth = Consensus.of(codes).labels
         words = f"simulated, accuracy {accuracy:g}, flip {flip:g}"
-        notes: tuple[str, ...] = ("the LLM is simulated from the crowd's consensus; give samples of a real one",)
+        notes: tuple[str, ...] = (
+            "the LLM is simulated from the crowd's consensus; give samples of a real one",
+            UNTOUCHED,
+        )
     else:
         given = Setting.of(Condition.of(llm.aligned(answers)))
-        words, notes = given.words, given.notes
+        words, notes = given.words, (*given.notes, "the LLM samples are the same in all runs", UNTOUCHED)
 
     def setting(rng: np.random.Generator) -> Setting:
         if llm is not None:

@@ -1,4 +1,4 @@
-"""The report of an audited crowd: what came in, who is distrusted and how surely, what follows, what it cannot show."""
+"""The report of an audited crowd: what came in, what each worker adds, what follows, what it cannot show."""
 
 from __future__ import annotations
 
@@ -102,7 +102,11 @@ def _figures(run: Run, found: Found, changed: Sequence[float | None]) -> list[tu
         (count(len(found["llm"])), "LLM models", f"{plural(samples, 'sample')} in all"),
         (count(flagged_count(found) if decided else None), "flagged", waiting if decided else "no threshold"),
         (count(states["undecided"]), "undecided", "neither kept nor flagged"),
-        (share(alarm), "false alarms", "not estimated" if alarm is None else f"bounds {share(low)} to {share(high)}"),
+        (
+            "–" if alarm is None else f"{share(low, 0)} to {share(high, 0)}",
+            "false alarms",
+            "not estimated" if alarm is None else f"bounds; estimate {share(alarm)}",
+        ),
         (count(found["tasks"]["changed"]), "consensus labels changed", share_with_interval(changed, 1)),
         (count(kept), "answers kept", f"of {count(crowd['answers'])}"),
         (seconds(wall_seconds(run.ledger.events())), "wall time", "from the ledger"),

@@ -66,7 +66,7 @@ def summary(found: Found, changed: Sequence[float | None]) -> str:
             f"{listed(models_of(found))} explain."
         )
     else:
-        parts.append("No LLM labels were given, so scores are plain agreement, which pasted answers can raise.")
+        parts.append("No LLM label could be used, so scores are plain agreement, which pasted answers can raise.")
     parts.append(_decided(found))
     if flagged_count(found):
         of = "" if changed[0] is None else f", {share_with_interval(changed, 1)} of those with answers"
@@ -134,8 +134,8 @@ def false_alarms_in_short(found: Found) -> str:
         return f"{HONEST} How many was not estimated here: {no_estimate(found)}. {measured_elsewhere(found)}"
     value, low, high = (share(part) for part in alarms["share"])
     return (
-        f"{HONEST} Of workers as accurate as these who never saw the LLM, an estimated {value} would be flagged "
-        f"(bounds under the model: {low} to {high}). {measured_elsewhere(found)}"
+        f"{HONEST} Of workers as accurate as these who never saw the LLM, between {low} and {high} would be flagged "
+        f"(bounds of a model; its estimate, {value}, was mostly too low in tests). {measured_elsewhere(found)}"
     )
 
 
@@ -144,8 +144,8 @@ def measured_elsewhere(found: Found) -> str:
     rule = found["settings"]["rule"]
     low, high = HONEST_FLAGGED[rule]
     return (
-        f"On four public crowds with a simulated LLM, the {rule} rule flagged {share(low, 0)} to {share(high, 0)} of "
-        "the honest workers."
+        f"On four public crowds into which LLM users (15 %) and others were planted, the {rule} rule flagged "
+        f"{share(low, 0)} to {share(high, 0)} of the workers whose answers were left as they were."
     )
 
 
@@ -185,7 +185,7 @@ def false_alarm_sentence(found: Found) -> str:
 def rule_sentence(found: Found) -> str:
     """Say what it takes to be flagged."""
     if found["threshold"] is None:
-        why = "No model has a second sample" if found["llm"] else "There are no LLM labels"
+        why = "No model has a second sample" if found["llm"] else "No LLM label could be used"
         return (
             f"{why}, so it is not known what score pasted answers would reach, and nothing was decided. Label the "
             "tasks twice or more with each LLM that workers may have used (--llm), and run again."
@@ -270,8 +270,8 @@ def short_reason(reason: str) -> str:
 
     Examples
     --------
-    >>> short_reason("score 0.02 (-0.1 to 0.1), within what pasted answers reach (0.100)")
-    'within what pasted answers reach (0.100)'
+    >>> short_reason("score 0.02 (-0.1 to 0.1), within what pasted answers would reach (0.100)")
+    'within what pasted answers would reach (0.100)'
     """
     return _OPENING.sub("", reason)
 

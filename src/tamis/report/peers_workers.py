@@ -59,7 +59,7 @@ def distrusted(found: Found) -> Section:
         strata=[_strata_view(each, found["crowd"]["classes"]) for each in found["strata"]],
     )
     question = "Whose answers hold little beyond an LLM's, and how sure is that?"
-    return Section("What we distrust", question, html, nav="Distrusted")
+    return Section("What each worker adds", question, html, nav="Workers")
 
 
 def _ladder(found: Found) -> Markup:

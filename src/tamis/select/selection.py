@@ -93,6 +93,12 @@ class Selection:
         return chosen.sort("rank", nulls_last=True, maintain_order=True)["unit_id"].to_list()
 
     @property
+    def kept(self) -> list[str]:
+        """Ids of units with the decision ``keep``, best rank first: what is used as it is."""
+        kept = self.frame.filter(pl.col("decision") == "keep")
+        return kept.sort("rank", nulls_last=True, maintain_order=True)["unit_id"].to_list()
+
+    @property
     def undecided(self) -> list[str]:
         """Ids of units that could not be measured."""
         return self.frame.filter(pl.col("decision").is_null())["unit_id"].to_list()
@@ -219,7 +225,9 @@ class Selection:
             for side, present in named.items()
         )
         chosen = {"and": left & right, "or": left | right, "minus": left & ~right}[how]
-        action = pl.when(left).then("decision").otherwise(pl.col("decision_right"))
+        # what one side keeps and the other flags is flagged: "and" never revives a unit
+        stricter = left if how != "and" else left & ((pl.col("decision") != "keep") | ~right.fill_null(False))
+        action = pl.when(stricter).then("decision").otherwise(pl.col("decision_right"))
         reasons = [
             pl.when(present).then(pl.col(f"reason{side}")).otherwise(pl.lit(f"not in the {name} selection"))
             for (side, present), name in zip(named.items(), ("first", "second"), strict=True)

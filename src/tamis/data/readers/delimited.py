@@ -122,6 +122,11 @@ def _header(reader: Iterator[list[str]], path: Path) -> list[str]:
         header = next((row for row in reader if row), [])
     except csv.Error as error:
         raise DataError(f"The header of {path} has broken quotes ({error}); mend its first line.") from None
+    if len(header) == 1 and header[0].count(";") > 1:
+        raise DataError(
+            f"The fields of {path} are separated by semicolons ({header[0]!r}), commas are expected; save the file "
+            "with commas, or with tabs as .tsv."
+        )
     for name in header:
         byte = _wrong_byte(name)
         if byte:

@@ -55,15 +55,20 @@ class GrowingFile:
         self._head = b""
         self._header = b""
 
-    def read(self) -> Parsed:
+    def read(self, *, final: bool = False) -> Parsed:
         """Return what was appended since the last call; nothing, if nothing was, or the file is not there yet.
+
+        Parameters
+        ----------
+        final : bool, default False
+            Whether nobody writes any more, so that a last line without a line break counts too.
 
         Raises
         ------
         DataError
             If the file is not append-only.
         """
-        new = self._new_lines()
+        new = self._new_lines(final)
         source, rejects, before = Source(self.format, self.path), Rejects(), self._lines
         self._lines += new.count(b"\n")
         if self.format == "jsonl":
@@ -77,7 +82,7 @@ class GrowingFile:
         stream = BytesIO(self._header + b"\n" + new)
         return read_stream(stream, source, self.path, rejects, skipped=before - 1)
 
-    def _new_lines(self) -> bytes:
+    def _new_lines(self, final: bool) -> bytes:
         if not self.path.exists():
             if self._offset:
                 raise DataError(f"{self.path} is gone; it was followed up to byte {self._offset}.")
@@ -92,7 +97,7 @@ class GrowingFile:
                 )
             stream.seek(self._offset)
             found = stream.read()
-        whole = found[: found.rfind(b"\n") + 1]
+        whole = found if final else found[: found.rfind(b"\n") + 1]
         if not self._head:
             self._head = whole[:256]
         self._offset += len(whole)

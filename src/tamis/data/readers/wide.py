@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import replace
 from typing import Any
 
@@ -14,6 +15,11 @@ from tamis.data.parsed import Parsed
 from tamis.data.readers.frames import read_object
 from tamis.data.source import Source
 from tamis.errors import DataError
+
+_FEW = 8
+"""Distinct labels up to which a column is not held against the others."""
+_MANY = 2000
+"""Distinct labels of a column that are looked at."""
 
 
 def with_index(frame: Any) -> Any:
@@ -101,6 +107,13 @@ def long_from_wide(parsed: Parsed, task: str | None = None) -> Parsed:
     parsed = without_nameless(parsed, {"task": column})
     as_json = column in parsed.source.json_columns
     tasks = id_texts(parsed.frame[column], is_json=as_json, where=where)
+    if 2 * tasks.n_unique() < len(tasks):  # a few repeats may be duplicates, most rows are none
+        twice = tasks.filter(tasks.is_duplicated())[0]
+        raise DataError(
+            f"{where} names the task {twice!r} in several rows of the column {column!r}, so it is no matrix of tasks x "
+            f"workers; its columns are {listed(names)}: name those of a long file with task=, worker= and label=."
+        )
+    _require_shared_labels(parsed.frame.select(workers), where)
     labels = {str(place): label for place, label in enumerate(_of_one_type(parsed, workers))}
     long = pl.DataFrame({"task": tasks, **labels}).unpivot(index="task", variable_name="worker", value_name="label")
     row_of_cell = pl.int_range(pl.len()) % max(tasks.len(), 1)
@@ -108,6 +121,24 @@ def long_from_wide(parsed: Parsed, task: str | None = None) -> Parsed:
     named = pl.Series("worker", workers, dtype=pl.String).gather(long["worker"].cast(pl.Int64))
     source = Source(parsed.source.format, parsed.source.path)
     return Parsed(long.with_columns(named), source, parsed.rejects, untyped=parsed.untyped)
+
+
+def _require_shared_labels(frame: pl.DataFrame, where: str) -> None:
+    """Raise DataError if a column shares no label with any other: it is about the task, and no worker's."""
+    used = {
+        name: set(frame[name].drop_nulls().cast(pl.String).unique().head(_MANY).to_list()) for name in frame.columns
+    }
+    seen = Counter(label for labels in used.values() for label in labels)
+    alone = [
+        name
+        for name, labels in used.items()
+        if len(labels) > _FEW and 2 * sum(seen[label] == 1 for label in labels) > len(labels)
+    ]
+    if alone and len(frame.columns) > 1:
+        raise DataError(
+            f"The column {alone[0]!r} of {where} shares hardly a label with the other columns, so it is no worker's; "
+            "drop it, or name the columns of a long file with task=, worker= and label=."
+        )
 
 
 def _of_one_type(parsed: Parsed, workers: list[str]) -> list[pl.Series]:
