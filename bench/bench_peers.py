@@ -27,6 +27,7 @@ from tamis.people.crowd_scores import CrowdScores, crowd_scores, score_condition
 from tamis.people.diagnostics import output_agreement, similarity
 from tamis.people.false_alarms import answer_model, estimate_false_alarms, independent_copies
 from tamis.people.scoring import Estimator
+from tamis.people.virtual import threshold_of
 from tamis.people.worker_table import paired_scores
 
 MIN_ANSWERS = 30
@@ -139,9 +140,9 @@ def _flags(found: Draw) -> dict[str, float]:
     codes, kind = found.planted.codes, found.planted.kind
     scores, terms = scored(found, Estimator())
     measured = scores.measured
-    threshold = float(np.nanquantile(scores.virtual[0], 0.9))
+    threshold = threshold_of(scores.virtual)
     q90 = scores.score <= threshold
-    z = paired_scores(terms[1:], [found.condition], scores)
+    z = paired_scores(terms[1:], [found.condition], scores, min_answers=MIN_ANSWERS)
     copies = [independent_copies(terms[1].strata, _model(codes), estimator=Estimator())]
     alarms = estimate_false_alarms(copies, scores.used, q90 & measured, measured, threshold)
 

@@ -51,7 +51,7 @@ class Draw:
 
 def draw(data: CrowdSet, p_llm: float, seed: int, others: float | None = None) -> Draw:
     """Simulate an LLM and plant workers: random and biased shares drawn from U[0, .2], or both ``others``."""
-    rng = np.random.default_rng(seed)
+    rng = np.random.default_rng([seed, round(100 * p_llm), SETS.index(data.name)])  # rows of a table share no draw
     samples = simulated_llm(data.truth, data.codes.n_classes, samples=4, rng=rng)
     p_random, p_biased = rng.uniform(0, 0.2, 2) if others is None else (others, others)
     planted = plant(data.codes, samples[2:], p_llm=p_llm, p_random=p_random, p_biased=p_biased, rng=rng)

@@ -41,7 +41,7 @@ def score(folder: Path) -> dict[str, Any]:
     """CA and both conditioned scores of all workers and virtual workers, with standard errors and thresholds."""
     from tamis.people import PeerPrediction
     from tamis.people.crowd_scores import score_condition
-    from tamis.people.intervals import bootstrap_scores, score_covariance
+    from tamis.people.intervals import lowest_intervals
     from tamis.people.virtual import reference, strictest
 
     codes, conditions = codes_of(folder)
@@ -55,9 +55,10 @@ def score(folder: Path) -> dict[str, Any]:
     threshold = strictest(references)
     scored = time.perf_counter() - start
     start = time.perf_counter()
-    each = np.column_stack([found.score[:, 0] for found in scores.conditioned])
-    covariance = score_covariance(terms[1:])
-    bootstrap_scores(each, covariance, scores.used, n_bootstrap=1000, rng=np.random.default_rng(0))
+    score, se = (
+        np.column_stack([getattr(found, name)[:, 0] for found in scores.conditioned]) for name in ("score", "se")
+    )
+    lowest_intervals(score, se, scores.used)
     return {
         "seconds": scored,
         "intervals": time.perf_counter() - start,

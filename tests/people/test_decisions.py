@@ -47,7 +47,7 @@ def test_the_paired_rule_flags_who_is_not_clearly_above_the_virtual_worker_in_th
 def test_without_a_threshold_nothing_is_decided():
     found = decide_workers(table(), rule="quantile", threshold=None, min_answers=30)
     assert found["decision"].null_count() == 4
-    assert "no LLM has a second sample" in found["reason"][1]
+    assert "no second sample of an LLM" in found["reason"][1]
     assert found["rank"].to_list() == [0, 1, 2, None], "ranked all the same"
 
 
@@ -78,8 +78,9 @@ def test_the_highest_threshold_of_all_models_decides():
     np.testing.assert_array_equal(share, [0.0, 0.5, 1.0, np.nan])
 
 
-def test_a_z_without_a_standard_error_is_not_known():
-    np.testing.assert_array_equal(paired_z(np.array([0.2, 0.2]), np.array([0.1, 0.0])), [2.0, np.nan])
+def test_equal_answers_are_no_difference_and_not_unknown():
+    z = paired_z(np.array([0.2, 0.0, 0.2, np.nan]), np.array([0.1, 0.0, 0.0, np.nan]))
+    np.testing.assert_array_equal(z, [2.0, 0.0, 1000.0, np.nan])
 
 
 @pytest.fixture

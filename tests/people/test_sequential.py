@@ -49,6 +49,14 @@ def test_who_pastes_ends_within_reach_and_others_do_not(rows):
     assert list(state.values()).count("above") > 8
 
 
+def test_who_contradicts_the_others_is_soon_within_reach(rows):
+    answers, llm = rows
+    turned = {"x": "y", "y": "z", "z": "x"}
+    follower = SequentialPeers(llm)
+    follower.update([{**row, "label": turned[row["label"]]} if row["worker"] == "w10" else row for row in answers])
+    assert dict(follower.look().workers.select("worker", "state").iter_rows())["w10"] == "within"
+
+
 def test_changes_are_told_once_and_survive_a_new_session(rows):
     answers, llm = rows
     follower = SequentialPeers(llm)

@@ -405,7 +405,7 @@ def test_one_sample_decides_nothing(one_sample: Path) -> None:
     assert "there is no second sample of an LLM to compare with" in text
     assert "12 with nothing to compare with" in text
     assert rows_under(html, "Conditioned on is the first sample")[0][3] == "one sample"
-    assert "Reason of all: not decided: no LLM has a second sample" in text
+    assert "Reason of all: not decided: there is no second sample of an LLM" in text
     assert "stroke-dasharray" not in figures(html)[0]
     assert "Virtual LLM workers, one" not in text
 

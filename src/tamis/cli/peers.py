@@ -87,7 +87,9 @@ def audit(
         bool, typer.Option("--renormalise", help="Weight the strata a worker saw.", rich_help_panel=HELP_SCORE)
     ] = False,
     fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_SCORE)] = "product",
-    bootstrap: Annotated[int, typer.Option(help="Replicates for intervals.", rich_help_panel=HELP_SCORE)] = 1000,
+    bootstrap: Annotated[
+        int, typer.Option(help="Replicates for the threshold's interval.", rich_help_panel=HELP_SCORE)
+    ] = 400,
     baselines: Annotated[
         str | None, typer.Option(help="Methods of crowd-kit to show beside, with commas.", rich_help_panel=HELP_SCORE)
     ] = None,
@@ -162,7 +164,7 @@ def outcome(summary: dict[str, Any]) -> str:
         value, low, high = summary["threshold"]["value"]
         model = summary["threshold"]["model"]
         lines.append(f"threshold {value:.3f} ({low:.3f} to {high:.3f}), from virtual workers who paste {model}")
-    if summary["false_alarms"] is not None:
+    if summary["false_alarms"] is not None and summary["false_alarms"]["share"][0] is not None:
         share, low, high = summary["false_alarms"]["share"]
         lines.append(
             f"false alarms: between {low:.0%} and {high:.0%} of workers who owe the LLM nothing would be flagged "

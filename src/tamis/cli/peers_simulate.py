@@ -45,6 +45,15 @@ def simulate(
     ordinal: Annotated[
         bool, typer.Option("--ordinal", help="Classes are ordered.", rich_help_panel=HELP_SCORE)
     ] = False,
+    guard: Annotated[
+        float, typer.Option(help="Ignore cells closer to 0 than this / sqrt(tasks).", rich_help_panel=HELP_SCORE)
+    ] = 0.0,
+    leave_one_out: Annotated[
+        bool, typer.Option("--leave-one-out", help="Sign matrices without the worker.", rich_help_panel=HELP_SCORE)
+    ] = False,
+    renormalise: Annotated[
+        bool, typer.Option("--renormalise", help="Weight the strata a worker saw.", rich_help_panel=HELP_SCORE)
+    ] = False,
     fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_SCORE)] = "product",
     out: Annotated[Path | None, typer.Option(help="CSV with one row a run.")] = None,
     layout: LayoutOption = None,
@@ -70,6 +79,7 @@ def simulate(
     check_output(out)
     settings: dict[str, Any] = {
         "fidelity": fidelity, "min_answers": min_answers, "quantile": quantile, "ordinal": ordinal,
+        "guard": guard, "leave_one_out": leave_one_out, "renormalise": renormalise,
     }  # fmt: skip
     method = PeerPrediction(**settings)
     method.validate()

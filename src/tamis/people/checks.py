@@ -142,6 +142,9 @@ def label_warnings(answers: Answers, aligned: AlignedLabels | None, conditions: 
             found.append(
                 f"{each.model} labels {covered} of {n_tasks} tasks; answers to the others are not scored with it"
             )
+        thin = int((each.others >= 0).sum(axis=1).min()) if len(each.others) else n_tasks
+        if thin < (1 - MUCH) * n_tasks:
+            found.append(f"a further sample of {each.model} labels {thin} of {n_tasks} tasks; thresholds rest on these")
         if not len(each.others):
             found.append(
                 f"{each.model} has one sample, so no threshold comes from it; label the tasks once more with that model"

@@ -13,7 +13,7 @@ from tamis.data.llm_labels import AlignedLabels
 from tamis.people.scoring import Estimator, Terms, score_answers
 from tamis.people.strata import Floats, Strata
 from tamis.people.virtual import written_by
-from tamis.people.worker_scores import WorkerScores, score_workers
+from tamis.people.worker_scores import FEWEST, WorkerScores, score_workers
 from tamis.runs.digests import derive_seed
 
 
@@ -158,17 +158,20 @@ def crowd_scores(
         used=used,
         ca=plain,
         conditioned=tuple(found),
-        virtual=tuple(_virtual(found, used, conditions)),
+        virtual=tuple(_virtual(found, used, conditions, FEWEST if count_all else min_answers)),
     )
 
 
-def _virtual(found: Sequence[WorkerScores], used: NDArray[np.bool_], conditions: Sequence[Condition]) -> list[Floats]:
-    """Lowest score over models of each virtual worker, model by model."""
+def _virtual(
+    found: Sequence[WorkerScores], used: NDArray[np.bool_], conditions: Sequence[Condition], min_answers: int
+) -> list[Floats]:
+    """Lowest score over models of each virtual worker, model by model; nan for those with too few pasted answers."""
     scores, first = [], 1
     for condition in conditions:
         stop = first + len(condition.others)
         each = np.stack([model.score[:, first:stop] for model in found])
-        known = used.T[:, :, None] & ~np.isnan(each)
+        enough = np.stack([model.n[:, first:stop] for model in found]) >= min_answers
+        known = used.T[:, :, None] & enough & ~np.isnan(each)
         lowest = np.where(known, each, np.inf).min(axis=0)
         scores.append(np.where(np.isinf(lowest), np.nan, lowest))
         first = stop

@@ -64,7 +64,7 @@ def _reason(rule: str, threshold: float | None, min_answers: int) -> pl.Expr:
         f"not enough answers: {{}} of {{}} could be scored, {min_answers} are needed", "n_scored", "n_answers"
     )
     if threshold is None:
-        scored = pl.format("{}, not decided: no LLM has a second sample to compare with", score)
+        scored = pl.format("{}, not decided: there is no second sample of an LLM to compare with", score)
     elif rule == "paired":
         apart = pl.format("{}, {} standard errors above pasted answers in the same places", score, number["paired_z"])
         flagged, kept = (

@@ -34,7 +34,8 @@ class FalseAlarms:
         The share under the kindest and the harshest reading: that only unflagged workers are independent, and that all
         workers are. Bounds under the model, not a confidence interval.
     expected : float
-        Estimated number of flagged workers that are such.
+        Estimated number of flagged workers that are such; nan, like ``share`` and ``low``, if nobody was kept from whom
+        it could be learned.
     """
 
     share: float
@@ -118,5 +119,5 @@ def estimate_false_alarms(
     low = float(kept.mean()) if len(kept) else float("nan")
     share = float(1 - len(kept) / total) if len(kept) else float("nan")
     high = float(f[measured].mean()) if measured.any() else float("nan")
-    expected = min(float(total - len(kept)), float(flagged.sum()))
+    expected = min(float(total - len(kept)), float(flagged.sum())) if len(kept) else float("nan")
     return FalseAlarms(share, min(low, share), max(high, share), expected)

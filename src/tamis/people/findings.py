@@ -20,6 +20,8 @@ from tamis.runs.digests import derive_seed
 N_LADDER = 240
 """Workers drawn in the ladder: evenly spaced by rank where there are more."""
 N_TABLE = 60
+MANY_WORKERS = 2000
+"""Workers from which intervals of rank correlations rest on fewer resamples: they are narrow then."""
 N_TASKS = 25
 N_NAMED_REJECTS = 8
 MAX_CLASSES_DRAWN = 8
@@ -69,7 +71,10 @@ def findings(method: PeerPrediction, answers: Answers) -> dict[str, Any]:
         ],
         "false_alarms": None
         if alarms is None
-        else {"share": to_json((alarms.share, alarms.low, alarms.high)), "expected": alarms.expected},
+        else {
+            "share": to_json((alarms.share, alarms.low, alarms.high)),
+            "expected": None if np.isnan(alarms.expected) else alarms.expected,
+        },
         "ladder": _ladder(workers),
         "table": _table(workers, method),
         "strata": [_strata(method, answers, each) for each in method.conditions_],
@@ -86,13 +91,15 @@ def _model(method: PeerPrediction, answers: Answers, condition: Condition) -> di
     """What one model said: how much of the crowd's tasks, and how it agrees with itself and with the consensus."""
     z, consensus = condition.z, method.before_.labels
     rated = (z >= 0) & (consensus >= 0)
-    repeats = [(int(((a >= 0) & (z >= 0)).sum()), int(((a == z) & (z >= 0)).sum())) for a in condition.others]
+    both = (condition.others >= 0) & (z >= 0)
+    equal, n_both = int((both & (condition.others == z)).sum()), int(both.sum())
+    repeated = int(both.any(axis=0).sum())
     return {
         "model": condition.model,
         "samples": 1 + len(condition.others),
         "labelled": int((z >= 0).sum()),
         "class_counts": np.bincount(z[z >= 0], minlength=answers.codes.n_classes).tolist(),
-        "again": to_json(share_interval(sum(e for _, e in repeats) / len(repeats), repeats[0][0])) if repeats else None,
+        "again": to_json(share_interval(equal / n_both * repeated, repeated)) if n_both else None,
         "consensus": to_json(share_interval(int((z == consensus)[rated].sum()), int(rated.sum()))),
     }
 
@@ -161,5 +168,7 @@ def _related(method: PeerPrediction) -> list[dict[str, Any]]:
     for column, name in named:
         rng = np.random.default_rng(derive_seed(method.seed, "related", column))
         values = workers[column].cast(pl.Float64).fill_null(float("nan")).to_numpy()
-        found.append({"name": name, "rho": to_json(rank_correlation(workers["score"].to_numpy(), values, rng=rng))})
+        draws = 1000 if workers.height <= MANY_WORKERS else 200
+        rho = rank_correlation(workers["score"].to_numpy(), values, rng=rng, n_bootstrap=draws)
+        found.append({"name": name, "rho": to_json(rho)})
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -79,8 +79,9 @@ def audit_evidence(method: PeerPrediction, codes: AnswerCodes) -> Evidence:
     def share(metric: str, before: int | None, after: int, n: int, better: str) -> dict[str, Any]:
         return _row(metric, None if before is None else before / max(1, n), share_interval(after, n), n, better)
 
+    level: Literal["nominal", "ordinal"] = "ordinal" if method.ordinal else "nominal"
     confidence = method.after_.confidence[method.after_.n_answers > 0]
-    alpha = krippendorff_interval(kept, rng("alpha")) if len(kept) else (np.nan,) * 3
+    alpha = krippendorff_interval(kept, rng("alpha"), level=level) if len(kept) else (np.nan,) * 3
     rows = [
         share(
             "share of measured workers flagged", None, int(flagged.sum()), int(method.scores_.measured.sum()), "neither"
@@ -104,7 +105,7 @@ def audit_evidence(method: PeerPrediction, codes: AnswerCodes) -> Evidence:
             len(confidence),
             "higher",
         ),
-        _row("Krippendorff's alpha", krippendorff_alpha(codes), alpha, tasks, "higher"),
+        _row("Krippendorff's alpha", krippendorff_alpha(codes, level=level), alpha, tasks, "higher"),
     ]
     return Evidence([row for row in rows if row is not None])
 

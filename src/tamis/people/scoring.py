@@ -124,7 +124,7 @@ def expected_terms(
     """
     mean, variance = np.full(len(strata.order), np.nan), np.full(len(strata.order), np.nan)
     for stratum in strata:
-        for block, score in _label_scores(strata, stratum, estimator, None):
+        for block, score in _label_scores(strata, stratum, estimator, None, width=strata.codes.n_classes**2):
             p = probabilities(strata.order[block])
             mean[block] = (p * score).sum(axis=1)
             variance[block] = (p * score**2).sum(axis=1) - mean[block] ** 2
@@ -140,7 +140,7 @@ def stratum_joint(strata: Strata, stratum: Stratum, estimator: Estimator) -> Joi
 
 
 def _label_scores(
-    strata: Strata, stratum: Stratum, estimator: Estimator, rng: np.random.Generator | None
+    strata: Strata, stratum: Stratum, estimator: Estimator, rng: np.random.Generator | None, *, width: int = 1
 ) -> Iterator[tuple[slice, Floats]]:
     """Score of every label in place of each answer, shape (n, K), block by block; nan where there is no peer."""
     codes, offset = strata.codes, stratum.answers.start
@@ -152,7 +152,7 @@ def _label_scores(
     n = np.asarray(counts.sum(axis=1)).ravel()
     everyone = np.asarray((counts / np.maximum(n, 1)[:, None]).sum(axis=0)).ravel()  # sum over tasks of c / n
     signs = joint.signs(guard=estimator.guard, ordinal=estimator.ordinal)
-    for block in _blocks(stratum.group, K * (K if estimator.leave_one_out else 1)):
+    for block in _blocks(stratum.group, max(width, K * (K if estimator.leave_one_out else 1))):
         rows, own = stratum.place[block], label[block]
         c, n_t = counts[rows].toarray(), n[rows]
         peers = c.copy()

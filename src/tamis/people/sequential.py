@@ -20,6 +20,7 @@ from tamis.people.checks import require_crowd
 from tamis.people.crowd_scores import Condition, CrowdScores, score_condition
 from tamis.people.peer import PeerPrediction
 from tamis.people.strata import Floats
+from tamis.people.virtual import threshold_of
 
 STATES = ("few", "open", "within", "above")
 """Too few answers; not settled yet; within reach of pasted answers; above it."""
@@ -185,11 +186,7 @@ class SequentialPeers:
             for index in range(-1, len(conditions))
         ]
         scores = self.method.crowd_scores(terms, conditions)
-        return self._told(answers, scores, self._threshold(scores))
-
-    def _threshold(self, scores: CrowdScores) -> float | None:
-        quantiles = [np.nanquantile(v, self.method.quantile) for v in scores.virtual if not np.isnan(v).all()]
-        return float(max(quantiles)) if quantiles else None
+        return self._told(answers, scores, threshold_of(scores.virtual, self.method.quantile))
 
     def _told(self, answers: Answers, scores: CrowdScores, threshold: float | None) -> Look:
         half = running_half_width(scores.se, scores.n_scored.astype(np.float64), tightest=2 * self.method.min_answers)

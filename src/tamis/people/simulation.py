@@ -23,6 +23,7 @@ from tamis.people.diagnostics import output_agreement, similarity
 from tamis.people.peer import PeerPrediction
 from tamis.people.planting import KINDS, plant, simulated_llm
 from tamis.people.strata import Floats
+from tamis.people.virtual import threshold_of
 from tamis.runs import atomic_path, derive_seed
 
 MEASURES = {
@@ -149,6 +150,8 @@ def simulate(
     method = PeerPrediction() if method is None else method
     method.validate()
     rates.check()
+    if method.rule != "quantile":
+        raise parameter_error("simulate", "rule", "'quantile', the rule whose flags it counts", method.rule)
     if runs < 1:
         raise parameter_error("simulate", "runs", "an int in [1, inf)", runs)
     for name, value in (("accuracy", accuracy), ("flip", flip)):
@@ -179,7 +182,7 @@ def simulate(
         rows.append(simulate_once(codes, setting(rng), rates=rates, method=method, rng=rng))
         if progress is not None:
             progress("simulate", run + 1, runs)
-    return Simulation(pl.DataFrame(rows), words, notes)
+    return Simulation(pl.DataFrame(rows, infer_schema_length=None), words, notes)
 
 
 @dataclass(frozen=True, eq=False)
@@ -254,10 +257,12 @@ def simulate_once(
     }
     measured, untouched = found.measured, planted.kind == 0
     row: dict[str, float | None] = {name: _auc(by[name], measured, untouched) for name in MEASURES}
-    limits = [np.nanquantile(each, method.quantile) for each in found.virtual if not np.isnan(each).all()]
+    threshold = threshold_of(found.virtual, method.quantile)
     for which, kind in enumerate(KINDS):
         at = measured & (planted.kind == which)
-        row[f"flagged:{kind}"] = float((found.score[at] <= max(limits)).mean()) if limits and at.any() else None
+        row[f"flagged:{kind}"] = (
+            float((found.score[at] <= threshold).mean()) if threshold is not None and at.any() else None
+        )
     return row
 
 

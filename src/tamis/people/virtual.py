@@ -11,6 +11,8 @@ from numpy.typing import NDArray
 from tamis.evidence.resampling import UNDEFINED, Estimate
 from tamis.people.strata import Floats
 
+ROUNDING = 1e-9
+MOST_Z = 1000.0
 QUANTILE = 0.9
 """Share of the virtual workers of a model that lie below its threshold."""
 
@@ -72,9 +74,9 @@ def reference(
     (8.1, 10)
     """
     there = scores[~np.isnan(scores).all(axis=1)]
-    if not len(there):
+    value = threshold_of([scores], quantile)
+    if value is None:
         return Reference(model, scores, UNDEFINED)
-    value = float(np.nanquantile(there, quantile))
     drawn = [np.nanquantile(there[rng.integers(0, len(there), len(there))], quantile) for _ in range(n_bootstrap)]
     low, high = np.quantile(drawn, [(1 - level) / 2, (1 + level) / 2])
     return Reference(model, scores, (value, float(low), float(high)))
@@ -101,9 +103,24 @@ def virtual_quantile(scores: Floats, found: Reference) -> Floats:
 
 
 def paired_z(difference: Floats, se: Floats) -> Floats:
-    """``z_i = (S_i - Q_i) / SE``: a worker against the virtual one in the same place; nan without a standard error."""
-    z: Floats = np.divide(difference, se, out=np.full(se.shape, np.nan), where=se > 0)
+    """``z_i = (S_i - Q_i) / SE``: a worker against the virtual one in the same place.
+
+    Without any spread, as where every answer equals the pasted one, z is 0 for no difference and else as large as it
+    gets here, 1,000; nan where nothing was paired.
+    """
+    without = np.where(np.abs(difference) < ROUNDING, 0.0, np.sign(difference) * MOST_Z)
+    z: Floats = np.divide(difference, se, out=without, where=se > ROUNDING)
     return z
+
+
+def threshold_of(virtual: Sequence[Floats], quantile: float = QUANTILE) -> float | None:
+    """Return the highest over models of a quantile of their virtual workers, None if there are none.
+
+    A trace is added, so that a score equal to it up to rounding lies below it.
+    """
+    known = [scores[~np.isnan(scores)] for scores in virtual]
+    quantiles = [float(np.quantile(scores, quantile)) for scores in known if len(scores)]
+    return max(quantiles) + ROUNDING if quantiles else None
 
 
 def written_by(labels: NDArray[np.int32], task: NDArray[np.int32]) -> NDArray[np.int32]:

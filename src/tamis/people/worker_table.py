@@ -74,7 +74,12 @@ def worker_table(
 
 
 def paired_scores(
-    terms: Sequence[Terms], conditions: Sequence[Condition], scores: CrowdScores, *, renormalise: bool = False
+    terms: Sequence[Terms],
+    conditions: Sequence[Condition],
+    scores: CrowdScores,
+    *,
+    min_answers: int,
+    renormalise: bool = False,
 ) -> Floats:
     """Lowest paired z over models: each worker against a virtual worker in the same place, answer by answer.
 
@@ -84,6 +89,8 @@ def paired_scores(
         In the order of ``conditions``.
     conditions : sequence of Condition
     scores : CrowdScores
+    min_answers : int
+        Answers with a pasted one beside them that a worker needs.
     renormalise : bool, default False
 
     Returns
@@ -95,9 +102,12 @@ def paired_scores(
     for index, (model, condition) in enumerate(zip(terms, conditions, strict=True)):
         stop = first + len(condition.others)
         if stop > first:
-            apart = model.values[:, 0] - model.values[:, first:stop].mean(axis=1)
-            found = score_workers(Terms(model.strata, apart[:, None]), renormalise=renormalise)
-            z = paired_z(found.score[:, 0], found.se[:, 0])
+            pasted = model.values[:, first:stop]
+            known = ~np.isnan(pasted)
+            total = np.where(known, pasted, 0.0).sum(axis=1)
+            mean = np.divide(total, known.sum(axis=1), out=np.full(len(total), np.nan), where=known.any(axis=1))
+            found = score_workers(Terms(model.strata, (model.values[:, 0] - mean)[:, None]), renormalise=renormalise)
+            z = np.where(found.n[:, 0] >= min_answers, paired_z(found.score[:, 0], found.se[:, 0]), np.nan)
             lowest = np.where(scores.used[:, index] & ~np.isnan(z), np.minimum(lowest, z), lowest)
         first = stop
     return np.where(np.isinf(lowest), np.nan, lowest)
