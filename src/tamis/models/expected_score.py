@@ -87,19 +87,21 @@ class Scorer:
         for layer, (keys, values) in enumerate(self.states or ()):
             cache.update(keys.expand(rows, -1, -1, -1), values.expand(rows, -1, -1, -1), layer)
         if alone:
-            return [self._forward(ids, mask, frame.keeps[0], past_key_values=cache, use_cache=True)]
+            return [self._forward(ids, mask, frame.keeps[0], cache=cache, use_cache=True)]
         if ids.shape[1]:
-            self._forward(ids, mask, 1, past_key_values=cache, use_cache=True)
+            self._forward(ids, mask, 1, cache=cache, use_cache=True)
         found = []
         for tail, keep in zip(frame.tails, frame.keeps, strict=True):
             ids = torch.tensor([tail], device=mask.device).expand(rows, -1)
             whole = torch.cat([mask, mask.new_ones(rows, len(tail))], dim=1)
-            found.append(self._forward(ids, whole, keep, past_key_values=cache, use_cache=True))
+            found.append(self._forward(ids, whole, keep, cache=cache, use_cache=True))
             cache.crop(-len(tail))
         return found
 
-    def _forward(self, ids: Any, mask: Any, keep: int, **options: Any) -> Any:
+    def _forward(self, ids: Any, mask: Any, keep: int, *, cache: Any = None, **options: Any) -> Any:
         accepted = inspect.signature(self.network.forward).parameters
+        if cache is not None:  # transformers 5.24 renamed it, and warns of the old name
+            options["cache" if "cache" in accepted else "past_key_values"] = cache
         if "position_ids" in accepted:
             # padding has no place in the text: positions count the tokens that are there
             positions = (mask.cumsum(dim=1) - 1).clamp(min=0)
@@ -136,7 +138,8 @@ def _prefix_states(network: Any, prefix: Tokens) -> States | None:
         return None
     with torch.inference_mode():
         ids = torch.tensor([prefix], device=network.device)
-        cache = getattr(network(input_ids=ids, use_cache=True), "past_key_values", None)
+        read = network(input_ids=ids, use_cache=True)
+        cache = read.get("cache", None) or read.get("past_key_values", None)
     if not isinstance(cache, DynamicCache) or any(type(layer) is not DynamicLayer for layer in cache.layers):
         return None
     return [(layer.keys, layer.values) for layer in cache.layers]
