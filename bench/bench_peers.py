@@ -245,7 +245,7 @@ def main() -> None:
     acceptance(report, sets, draws)
     thresholds(report, {k: v for k, v in sets.items() if k != "d_jn-product"}, draws)
     options_of_the_score(report, sets, max(3, draws // 5))
-    baselines(report, {k: sets[k] for k in ("rte", "bluebird")}, max(1, draws // 16))
+    baselines(report, {k: sets[k] for k in ("rte", "bluebird")}, max(1, draws // 50))
     report.finish()
 
 

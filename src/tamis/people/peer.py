@@ -58,8 +58,8 @@ class PeerPrediction(Selector):
     leave_one_out : bool, default False
         Leave the scored worker out of the sign matrix.
     guard : float, default 0.0
-        Ignore cells whose difference from independence is below ``guard / sqrt(tasks)``. Helps where signal is weak and
-        raters are few (d_jn-product), and wipes out the score elsewhere: try it in a simulation first.
+        Ignore cells whose difference from independence is below ``guard / sqrt(tasks)``. No gain in our
+        benchmark, and a large one wipes out the score: try it in a simulation first.
     renormalise : bool, default False
         Weight strata among those that a worker has answers in.
     ordinal : bool, default False

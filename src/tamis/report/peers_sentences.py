@@ -13,7 +13,7 @@ Found = Mapping[str, Any]
 SCORE_DIGITS = 3
 ETHICS = "A score is evidence about answers, never proof about a person"
 HONEST = "Honest workers are flagged too."
-HONEST_FLAGGED = {"quantile": (0.18, 0.34), "paired": (0.28, 0.61)}
+HONEST_FLAGGED = {"quantile": (0.15, 0.36), "paired": (0.26, 0.62)}
 """Shares of honest workers flagged on four public crowds with a simulated LLM (``bench/bench_peers.py``), by rule."""
 _OPENING = re.compile(r"^score [^,]*, ")
 
