@@ -47,7 +47,7 @@ class PeerPrediction(Selector):
     fidelity : {"product", "paper"}, default "product"
         ``"paper"`` follows the released code: raters split in two groups, one random penalty task an answer, workers
         counted by all their answers. ``"product"`` uses all pairs of raters and the exact mean penalty: same
-        expectation, no seed, and better in 17 of 18 settings of our benchmark.
+        expectation, no seed, and never worse in our benchmark.
     min_answers : int, default 30
         Scored answers that a worker needs; with fewer nothing is decided, and never a flag raised.
     rule : {"quantile", "paired"}, default "quantile"
