@@ -10,39 +10,30 @@ from typer.core import TyperGroup
 
 from tamis.cli.console import JsonOption, guarded
 from tamis.cli.options import AddressOption, EngineOption, QuietOption, SeedOption, WorkersOption
+from tamis.cli.peers_options import (
+    HELP_SCORE,
+    AnswersArgument,
+    ClassesOption,
+    DuplicatesOption,
+    FidelityOption,
+    GuardOption,
+    LabelOption,
+    LayoutOption,
+    LeaveOneOutOption,
+    LLMOption,
+    MinAnswersOption,
+    OrdinalOption,
+    QuantileOption,
+    ReadFormatOption,
+    RenormaliseOption,
+    TaskOption,
+    WorkerOption,
+    names_of,
+    reading_options,
+)
 
-HELP_READ = "Reading"
-HELP_SCORE = "Score and decision"
 WIDTH = 34
 """Characters of the picture of one worker."""
-
-AnswersArgument = Annotated[
-    Path,
-    typer.Argument(
-        metavar="ANSWERS",
-        help="task, worker, label as CSV, JSONL, JSON or Parquet; a tasks x workers matrix; answers.json.",
-    ),
-]
-LLMOption = Annotated[
-    list[Path] | None,
-    typer.Option(
-        help="LLM labels of the tasks: task, model, sample, label. Repeatable; two samples or more of each model."
-    ),
-]
-MinAnswersOption = Annotated[int, typer.Option(help="Scored answers that a worker needs.", rich_help_panel=HELP_SCORE)]
-LayoutOption = Annotated[str | None, typer.Option(help="long, wide or peerannot.", rich_help_panel=HELP_READ)]
-TaskOption = Annotated[str | None, typer.Option(help="Column of the task.", rich_help_panel=HELP_READ)]
-WorkerOption = Annotated[str | None, typer.Option(help="Column of the worker.", rich_help_panel=HELP_READ)]
-LabelOption = Annotated[str | None, typer.Option(help="Column of the label.", rich_help_panel=HELP_READ)]
-ClassesOption = Annotated[
-    str | None, typer.Option(help="Names of the classes in order, with commas.", rich_help_panel=HELP_READ)
-]
-DuplicatesOption = Annotated[
-    str, typer.Option(help="A worker's second answer to a task: first, last or error.", rich_help_panel=HELP_READ)
-]
-ReadFormatOption = Annotated[
-    str | None, typer.Option("--format", help="Format, if the name does not tell.", rich_help_panel=HELP_READ)
-]
 
 
 class AuditByDefault(TyperGroup):
@@ -70,23 +61,12 @@ def audit(
     out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/peers-ANSWERS-HASH).")] = None,
     min_answers: MinAnswersOption = 30,
     rule: Annotated[str, typer.Option(help="quantile or paired.", rich_help_panel=HELP_SCORE)] = "quantile",
-    quantile: Annotated[
-        float, typer.Option(help="Share of virtual LLM workers below the threshold.", rich_help_panel=HELP_SCORE)
-    ] = 0.9,
-    ordinal: Annotated[
-        bool, typer.Option("--ordinal", help="Classes are ordered.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="Sign matrices without the worker.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    guard: Annotated[
-        float,
-        typer.Option(help="Ignore cells that are closer to 0 than this / sqrt(tasks).", rich_help_panel=HELP_SCORE),
-    ] = 0.0,
-    renormalise: Annotated[
-        bool, typer.Option("--renormalise", help="Weight the strata a worker saw.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_SCORE)] = "product",
+    quantile: QuantileOption = 0.9,
+    ordinal: OrdinalOption = False,
+    leave_one_out: LeaveOneOutOption = False,
+    guard: GuardOption = 0.0,
+    renormalise: RenormaliseOption = False,
+    fidelity: FidelityOption = "product",
     bootstrap: Annotated[
         int, typer.Option(help="Replicates for the threshold's interval.", rich_help_panel=HELP_SCORE)
     ] = 400,
@@ -133,19 +113,6 @@ def audit(
         return show_plan(recipe, json_=json_)
     running = Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_)
     return start_and_execute(recipe, out=out, running=running)
-
-
-def reading_options(**given: str | None) -> dict[str, Any]:
-    """Return the options of :func:`tamis.data.read_answers` that were given."""
-    found: dict[str, Any] = {name: value for name, value in given.items() if value is not None}
-    if "classes" in found:
-        found["classes"] = names_of(found["classes"])
-    return found
-
-
-def names_of(text: str | None) -> list[str]:
-    """Return the names in a text with commas."""
-    return [] if text is None else [name.strip() for name in text.split(",")]
 
 
 def outcome(summary: dict[str, Any]) -> str:

@@ -11,7 +11,7 @@ import typer
 
 from tamis.cli.console import JsonOption, guarded
 from tamis.cli.options import QuietOption
-from tamis.cli.peers import (
+from tamis.cli.peers_options import (
     ClassesOption,
     DuplicatesOption,
     LabelOption,

@@ -9,16 +9,21 @@ import typer
 
 from tamis.cli.console import JsonOption, Progress, guarded, print_json
 from tamis.cli.options import QuietOption, SeedOption
-from tamis.cli.peers import (
-    HELP_SCORE,
+from tamis.cli.peers_options import (
     AnswersArgument,
     ClassesOption,
     DuplicatesOption,
+    FidelityOption,
+    GuardOption,
     LabelOption,
     LayoutOption,
+    LeaveOneOutOption,
     LLMOption,
     MinAnswersOption,
+    OrdinalOption,
+    QuantileOption,
     ReadFormatOption,
+    RenormaliseOption,
     TaskOption,
     WorkerOption,
     reading_options,
@@ -39,22 +44,12 @@ def simulate(
     accuracy: Annotated[float, typer.Option(help="Share of right labels.", rich_help_panel=HELP_LLM)] = 0.75,
     flip: Annotated[float, typer.Option(help="Share that differs by sample.", rich_help_panel=HELP_LLM)] = 0.1,
     min_answers: MinAnswersOption = 30,
-    quantile: Annotated[
-        float, typer.Option(help="Share of virtual LLM workers below the threshold.", rich_help_panel=HELP_SCORE)
-    ] = 0.9,
-    ordinal: Annotated[
-        bool, typer.Option("--ordinal", help="Classes are ordered.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    guard: Annotated[
-        float, typer.Option(help="Ignore cells closer to 0 than this / sqrt(tasks).", rich_help_panel=HELP_SCORE)
-    ] = 0.0,
-    leave_one_out: Annotated[
-        bool, typer.Option("--leave-one-out", help="Sign matrices without the worker.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    renormalise: Annotated[
-        bool, typer.Option("--renormalise", help="Weight the strata a worker saw.", rich_help_panel=HELP_SCORE)
-    ] = False,
-    fidelity: Annotated[str, typer.Option(help="product or paper.", rich_help_panel=HELP_SCORE)] = "product",
+    quantile: QuantileOption = 0.9,
+    ordinal: OrdinalOption = False,
+    guard: GuardOption = 0.0,
+    leave_one_out: LeaveOneOutOption = False,
+    renormalise: RenormaliseOption = False,
+    fidelity: FidelityOption = "product",
     out: Annotated[Path | None, typer.Option(help="CSV with one row a run.")] = None,
     layout: LayoutOption = None,
     format_: ReadFormatOption = None,
