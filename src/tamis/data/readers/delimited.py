@@ -14,6 +14,7 @@ import polars as pl
 
 from tamis.data.formats import open_bytes
 from tamis.data.parsed import Parsed
+from tamis.data.readers.plain_text import plain_body, read_plain
 from tamis.data.rejects import Rejects
 from tamis.data.source import Source
 from tamis.errors import DataError
@@ -68,12 +69,26 @@ def read_stream(
         Lines of the file between the header and the first row of the stream.
     """
     rejects = Rejects() if rejects is None else rejects
-    header, rows, places = _read_one(stream, path, DELIMITERS[source.format], rejects, skipped)
+    delimiter, data = DELIMITERS[source.format], stream.read()
+    frame = _plain_frame(data, path, delimiter)
+    if frame is not None:
+        places = list(range(2 + skipped, 2 + skipped + frame.height))
+        return Parsed(frame, source, rejects, files=[str(path)] * frame.height, lines=places, untyped=True)
+    header, rows, places = _read_one(io.BytesIO(data), path, delimiter, rejects, skipped)
     cells = zip(*rows, strict=True) if rows else ([] for _ in header)
     frame = pl.DataFrame(
         {name: pl.Series(list(column), dtype=pl.String) for name, column in zip(header, cells, strict=True)}
     )
     return Parsed(frame, source, rejects, files=[str(path)] * len(rows), lines=places, untyped=True)
+
+
+def _plain_frame(data: bytes, path: Path, delimiter: str) -> pl.DataFrame | None:
+    """The rows of a file without anything that needs care, else None."""
+    plain = plain_body(data, delimiter)
+    if plain is None:
+        return None
+    head, body = plain
+    return read_plain(body, _header(csv.reader([head], delimiter=delimiter, strict=True), path), delimiter)
 
 
 def _read_one(
