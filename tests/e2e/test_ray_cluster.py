@@ -22,15 +22,20 @@ pytest.importorskip("ray", reason="Ray is not installed")
 from tamis.engine.inline import InlineEngine
 
 SCRIPT = """
-import json, sys, time
+import json, pathlib, sys, time
 from tamis.engine.ray import RayEngine
 
 def task(x):
     import ray
+    node = ray.get_runtime_context().get_node_id()
+    (met / node).touch()
+    deadline = time.monotonic() + 60
+    while len(list(met.iterdir())) < 2 and time.monotonic() < deadline:  # a loaded machine starts one worker long
+        time.sleep(0.05)                                                 # before the other
     time.sleep(0.15)
-    return x * x, ray.get_runtime_context().get_node_id()
+    return x * x, node
 
-address, count = sys.argv[1], int(sys.argv[2])
+address, count, met = sys.argv[1], int(sys.argv[2]), pathlib.Path(sys.argv[3])
 for position, (value, node) in RayEngine(address=address).map(task, list(range(count))):
     print(json.dumps([position, value, node]), flush=True)
 """
@@ -120,13 +125,15 @@ def mapping(cluster, tmp_path):
     """Start the script in a process of its own; it is ended with the test."""
     script = tmp_path / "mapping.py"
     script.write_text(SCRIPT)
+    met = tmp_path / "met"
+    met.mkdir()
     started = []
 
     def start(count):
         environment = member_environment(cluster[2])
         with (tmp_path / "errors.txt").open("wb") as errors:
             process = subprocess.Popen(
-                [sys.executable, str(script), cluster[0], str(count)],
+                [sys.executable, str(script), cluster[0], str(count), str(met)],
                 stdout=subprocess.PIPE,
                 stderr=errors,
                 text=True,
