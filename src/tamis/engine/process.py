@@ -53,7 +53,7 @@ class ProcessEngine:
         workers = min(self.workers, len(shards))
         # "spawn": a forked child would inherit the locks of faiss's and torch's thread pools
         pool = ProcessPoolExecutor(
-            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(workers,)
+            workers, mp_context=get_context("spawn"), initializer=_start_worker, initargs=(self.workers,)
         )
         waiting = iter(enumerate(shards))
         running: dict[Future[R], int] = {}
@@ -74,7 +74,10 @@ class ProcessEngine:
 
 
 def _start_worker(workers: int) -> None:
-    """Give a worker its share of the cores, before numerical libraries are imported, and end it with its parent."""
+    """Give a worker its share of the cores, before numerical libraries are imported, and end it with its parent.
+
+    The share does not grow when few shards are left: the last bits of a product depend on the number of threads.
+    """
     os.environ["OMP_NUM_THREADS"] = str(max(1, (os.cpu_count() or 1) // workers))
     threading.Thread(target=_end_with_parent, daemon=True).start()
 

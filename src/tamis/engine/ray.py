@@ -68,8 +68,9 @@ class RayEngine:
             return
         with ray_session(self.address, self.workers) as ray:
             cpus = int(ray.cluster_resources().get("CPU", 0)) if self.address else os.cpu_count() or 1
-            workers = min(self.workers or max(1, cpus), len(shards))
-            crew = _Crew(ray, task, shards, workers=workers, threads=max(1, cpus // workers))
+            wanted = self.workers or max(1, cpus)
+            # threads do not depend on how many shards are left: the last bits of a product depend on them
+            crew = _Crew(ray, task, shards, workers=min(wanted, len(shards)), threads=max(1, cpus // wanted))
             try:
                 yield from crew.results()
             finally:

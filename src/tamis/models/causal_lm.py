@@ -9,7 +9,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import BackendError, DataError, MissingExtraError, RecipeError, did_you_mean
+from tamis.errors import BackendError, DataError, MissingExtraError, RecipeError, did_you_mean, parameter_error
 from tamis.models._transformers import first_line, quiet, require
 from tamis.models.gguf_folder import converted_folder
 from tamis.runs.digests import digest_file, digest_json
@@ -17,6 +17,7 @@ from tamis.runs.digests import digest_file, digest_json
 SMOLLM2 = "smollm2"
 MODEL_FILES = ("*.json", "*.safetensors", "*.jinja", "*.model", "merges.txt", "vocab.txt")
 """What a model consists of, as patterns of file names: this is fetched from a hub, and digested."""
+DTYPES = ("float32", "bfloat16", "float16")
 _CAUSAL = ("ForCausalLM", "LMHeadModel")
 
 
@@ -37,6 +38,14 @@ class LocalModel:
     name: str
     folder: str
     fingerprint: str
+
+    @property
+    def title(self) -> str:
+        """``"owner/model"`` as it stands; of a folder or file only its own name."""
+        path = Path(self.name)
+        if path.suffix == ".gguf":
+            return path.stem
+        return path.name if path.is_absolute() or self.name.startswith((".", "~")) else self.name
 
 
 def find_model(name: str) -> LocalModel:
@@ -87,18 +96,28 @@ def find_model(name: str) -> LocalModel:
     return _from_folder(name, _from_hub(name))
 
 
-def load(model: LocalModel) -> tuple[Any, Any]:
+def load(model: LocalModel, *, dtype: str = "auto", device: str = "auto") -> tuple[Any, Any]:
     """Load a model and its tokenizer; a process keeps the last one that it loaded.
+
+    Parameters
+    ----------
+    model : LocalModel
+    dtype : {"auto", "float32", "bfloat16", "float16"}, default="auto"
+        ``auto`` is float32 on the CPU and bfloat16 on a GPU.
+    device : str, default="auto"
+        As torch names it: ``cpu``, ``cuda``, ``cuda:1``. ``auto`` is a GPU if there is one.
 
     Returns
     -------
     network : transformers.PreTrainedModel
-        In evaluation mode: float32 on the CPU, bfloat16 on a GPU if there is one. Of the generation settings that came
-        with it, only the stop tokens are kept.
+        In evaluation mode. Of the generation settings that came with it, only the stop tokens are kept. It is shared:
+        whoever changes weights wants :func:`load_own`.
     tokenizer : transformers.PreTrainedTokenizerBase
 
     Raises
     ------
+    RecipeError
+        If there is no such dtype or device.
     DataError
         If the weights are damaged.
     BackendError
@@ -106,7 +125,41 @@ def load(model: LocalModel) -> tuple[Any, Any]:
     """
     require("torch", "transformers")
     folder = _folder_here(model)
-    return _network(folder), _tokenizer(folder)
+    return _network(folder, *_placed(dtype, device)), _tokenizer(folder)
+
+
+def load_own(model: LocalModel, *, dtype: str = "float32", device: str = "auto") -> Any:
+    """Load a copy of a model whose weights may be changed; parameters and errors as for :func:`load`."""
+    require("torch", "transformers")
+    folder = _folder_here(model)
+    return _read_network(folder, *_placed(dtype, device))
+
+
+def _placed(dtype: str, device: str) -> tuple[str, str]:
+    """Names of dtype and device, ``auto`` resolved."""
+    import torch
+
+    if device == "auto":
+        device = "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError) as error:
+        raise RecipeError(
+            f"There is no device {device!r} here ({first_line(error)}); expected 'auto', 'cpu' or 'cuda'."
+        ) from error
+    if dtype == "auto":
+        dtype = "float32" if device == "cpu" else "bfloat16"
+    if dtype not in DTYPES:
+        raise parameter_error("a language model", "dtype", f"one of {', '.join(map(repr, ('auto', *DTYPES)))}", dtype)
+    return dtype, device
+
+
+def weights_bytes(model: LocalModel) -> int:
+    """Memory of the weights in float32, as the sizes of their files tell; a file in half precision counts double."""
+    folder = Path(_folder_here(model))
+    config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+    halved = str(config.get("dtype") or config.get("torch_dtype")) in ("bfloat16", "float16")
+    return (2 if halved else 1) * sum(path.stat().st_size for path in folder.glob("*.safetensors"))
 
 
 def load_tokenizer(model: LocalModel) -> Any:
@@ -122,17 +175,19 @@ def context_length(model: LocalModel) -> int | None:
 
 
 @lru_cache(maxsize=1)
-def _network(folder: str) -> Any:
+def _network(folder: str, dtype: str, device: str) -> Any:
+    return _read_network(folder, dtype, device)
+
+
+def _read_network(folder: str, dtype: str, device: str) -> Any:
     import torch
     from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM, GenerationConfig
 
-    on_gpu = torch.cuda.is_available()
-    dtype = torch.bfloat16 if on_gpu else torch.float32
     try:
         with quiet():
             network = AutoModelForCausalLM.from_pretrained(
-                folder, dtype=dtype, local_files_only=True, use_safetensors=True
+                folder, dtype=getattr(torch, dtype), local_files_only=True, use_safetensors=True
             )
     except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
         raise DataError(f"The language model in {folder} cannot be loaded: {first_line(error)}.") from error
@@ -140,7 +195,7 @@ def _network(folder: str) -> Any:
     network.generation_config = GenerationConfig(
         eos_token_id=_tokenizer(folder).eos_token_id if stops is None else stops
     )
-    return network.eval().to("cuda" if on_gpu else "cpu")
+    return network.eval().to(device)
 
 
 @lru_cache(maxsize=4)
@@ -209,7 +264,7 @@ def _require_causal(name: str, path: Path) -> None:
         what = "no causal language model"
     raise RecipeError(
         f"The model {name!r} is {what} ({', '.join(map(str, classes)) or kind}); "
-        "a judge needs a decoder that continues text, such as one of the class LlamaForCausalLM."
+        "expected a decoder that continues text, such as one of the class LlamaForCausalLM."
     )
 
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import fcntl
 import io
-import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stderr
 from pathlib import Path
@@ -13,7 +11,7 @@ from pathlib import Path
 from tamis.cache import cache_folder
 from tamis.errors import DataError, RecipeError, RunStateError
 from tamis.models._transformers import first_line, quiet
-from tamis.runs.atomic import PREFIX
+from tamis.runs.whole_folder import clear_temporary_folders, whole_folder
 
 
 def converted_folder(file: Path, digest: str) -> Path:
@@ -63,29 +61,16 @@ def _locked(target: Path) -> Iterator[None]:
     """Let one process at a time convert, the others wait for it, and clear what a killed one left."""
     with target.with_name(f".{target.name}.lock").open("w") as stream:
         fcntl.flock(stream, fcntl.LOCK_EX)
-        shutil.rmtree(_temporary(target), ignore_errors=True)
+        clear_temporary_folders(target.parent, target.name)
         yield
 
 
-def _temporary(target: Path) -> Path:
-    return target.with_name(PREFIX + target.name)
-
-
 def _convert(file: Path, target: Path) -> None:
-    """Write the safetensors folder of a GGUF file under a temporary name and move it to its place when it is whole."""
+    """Write the safetensors folder of a GGUF file."""
     architecture = _gguf_architecture(file)
-    temporary = _temporary(target)
-    temporary.mkdir()
-    try:
-        # the bar over the tensors heeds no setting of transformers
-        with quiet(), redirect_stderr(io.StringIO()):
-            _save(file, temporary, architecture)
-        for path in temporary.iterdir():
-            with path.open("rb+") as written:
-                os.fsync(written.fileno())
-        temporary.rename(target)
-    finally:
-        shutil.rmtree(temporary, ignore_errors=True)
+    # the bar over the tensors heeds no setting of transformers
+    with whole_folder(target) as temporary, quiet(), redirect_stderr(io.StringIO()):
+        _save(file, temporary, architecture)
 
 
 def _save(file: Path, folder: Path, architecture: str) -> None:

@@ -7,7 +7,6 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -97,11 +96,8 @@ class HFJudge:
 
     @property
     def name(self) -> str:
-        """``"owner/model"`` as it stands; of a folder or file only its own name."""
-        path = Path(self.model.name)
-        if path.suffix == ".gguf":
-            return path.stem
-        return path.name if path.is_absolute() or self.model.name.startswith((".", "~")) else self.model.name
+        """As :attr:`tamis.models.causal_lm.LocalModel.title`."""
+        return self.model.title
 
     @property
     def fingerprint(self) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -48,8 +49,11 @@ def atomic_path(target: str | Path) -> Iterator[Path]:
 
 def clear_temporaries(folder: Path) -> None:
     """Remove what killed writers left below ``folder``. The caller must hold the folder's lock."""
-    for path in folder.rglob(f"{PREFIX}*"):
-        path.unlink(missing_ok=True)
+    for path in list(folder.rglob(f"{PREFIX}*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
 
 
 def atomic_write_text(target: str | Path, text: str) -> None:

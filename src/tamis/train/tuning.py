@@ -1,0 +1,130 @@
+"""Which weights of a causal language model learn: adapters, all, the head, or the last layers."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+from tamis.errors import RecipeError
+from tamis.runs.digests import derive_seed
+from tamis.train.seeded import seeded
+from tamis.train.settings import TrainSettings
+
+PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
+
+
+def prepare(network: Any, settings: TrainSettings) -> tuple[Any, str]:
+    """Choose the weights that learn, as ``settings.tune`` says, and freeze the others.
+
+    Parameters
+    ----------
+    network : transformers.PreTrainedModel
+        A causal language model. It is changed in place.
+    settings : TrainSettings
+
+    Returns
+    -------
+    network : transformers.PreTrainedModel or peft.PeftModel
+        The one to train.
+    description : str
+        What learns, in a sentence.
+
+    Raises
+    ------
+    RecipeError
+        If the model carries adapters already, has no such layers, or fewer than asked for.
+
+    Notes
+    -----
+    Adapters go on the seven projections of a Llama-like layer where all seven exist, else on every linear layer but the
+    head. They are drawn from ``settings.seed``; the global generator is neither read nor moved.
+    """
+    settings.validate()
+    if hasattr(network, "get_base_model"):
+        raise RecipeError("This model carries adapters already; merge(network) them before it is prepared anew.")
+    if settings.tune == "lora":
+        network, what = _with_adapters(network, settings)
+    elif settings.tune == "full":
+        network.requires_grad_(True)
+        what = "all weights learn"
+    else:
+        what = _last_layers(network, settings.last_layers or 0)
+    learning = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
+    total = sum(parameter.numel() for parameter in network.parameters())
+    return network, f"{what}: {learning:,} of {total:,} weights"
+
+
+def merge(network: Any) -> Any:
+    """Add adapters to the weights that they adapt and return the plain model; one without adapters as it is."""
+    return network.merge_and_unload() if hasattr(network, "merge_and_unload") else network
+
+
+def _with_adapters(network: Any, settings: TrainSettings) -> tuple[Any, str]:
+    from peft import LoraConfig, get_peft_model
+    from transformers.pytorch_utils import Conv1D
+
+    present = {name.rpartition(".")[2] for name, _ in network.named_modules()}
+    named = present.issuperset(PROJECTIONS)
+    config = LoraConfig(
+        task_type="CAUSAL_LM",
+        r=settings.lora_rank,
+        lora_alpha=settings.lora_alpha,
+        lora_dropout=settings.lora_dropout,
+        target_modules=list(PROJECTIONS) if named else "all-linear",
+        fan_in_fan_out=any(isinstance(module, Conv1D) for module in network.modules()),
+    )
+    with seeded(derive_seed(settings.seed, "adapters"), network.device), warnings.catch_warnings():
+        # peft asks transformers under a name that transformers 5.24 calls old
+        warnings.filterwarnings("ignore", ".*is_gradient_checkpointing", FutureWarning)
+        adapted = get_peft_model(network, config)
+    where = "all seven projections" if named else "all linear layers but the head"
+    return adapted, f"LoRA adapters of rank {settings.lora_rank} on {where} learn"
+
+
+def _last_layers(network: Any, n: int) -> str:
+    """Let the head learn alone, or with n > 0 the last n layers and the final norm too; say so."""
+    head, embeddings = network.get_output_embeddings(), network.get_input_embeddings()
+    if head is None:
+        raise RecipeError(f"{type(network).__name__} has no output layer that could learn; use tune='full'.")
+    learning, what = [head], "the output layer learns"
+    if n:
+        owner, layers = _decoder_layers(network)
+        if n > len(layers):
+            raise RecipeError(
+                f"The 'tune' parameter of TrainSettings asks for the last {n} layers, but {type(network).__name__} has "
+                f"{len(layers)}; use 'last:{len(layers)}' or fewer."
+            )
+        norm = _final_norm(owner)
+        learning += [*layers[len(layers) - n :], *norm]
+        what = f"the last {n} of {len(layers)} layers{', the final norm' * len(norm)} and the output layer learn"
+    network.requires_grad_(False)
+    for module in learning:
+        module.requires_grad_(True)
+    if head.weight is embeddings.weight:
+        what += " (the output layer is TIED to the input embeddings, so that these learn too)"
+    return what
+
+
+def _decoder_layers(network: Any) -> tuple[Any, Any]:
+    """The longest list of modules in the decoder, lists within lists aside, and the module that owns it."""
+    found = list(_module_lists(network.get_decoder()))
+    if not found:
+        raise RecipeError(f"{type(network).__name__} has no list of layers; use tune='head' or 'full'.")
+    return max(found, key=lambda pair: len(pair[1]))
+
+
+def _module_lists(module: Any) -> Iterator[tuple[Any, Any]]:
+    from torch.nn import ModuleList
+
+    for child in module.children():
+        if isinstance(child, ModuleList):
+            yield module, child
+        else:
+            yield from _module_lists(child)
+
+
+def _final_norm(owner: Any) -> list[Any]:
+    """The last module beside the layers with one-dimensional weights only, if any; Bloom has one before them too."""
+    sizes = [(child, [parameter.dim() for parameter in child.parameters()]) for child in owner.children()]
+    return [child for child, dims in sizes if dims and max(dims) == 1][-1:]
