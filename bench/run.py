@@ -52,6 +52,8 @@ BENCHMARKS = (
     Benchmark("peers"),
     Benchmark("peers_scale"),
     Benchmark("peers_product"),
+    Benchmark("tokens"),
+    Benchmark("tokens_downstream"),
 )
 
 

@@ -19,8 +19,11 @@ from tamis.errors import DataError, RecipeError, TamisError
 if TYPE_CHECKING:
     from tamis.curate import DS2
     from tamis.curate.rating import Rubric, rate
+    from tamis.curate.tokens import TokenCleaner, self_evolving
     from tamis.data import Signal, Table, read, read_answers, read_llm_labels, write
+    from tamis.data.token_rows import TokenRows
     from tamis.evidence import Evidence
+    from tamis.models.chat_tokens import encode_chats
     from tamis.neighbors import NeighborGraph, knn_graph
     from tamis.noise import TransitionMatrix, estimate_transition
     from tamis.people import PeerPrediction
@@ -28,6 +31,7 @@ if TYPE_CHECKING:
     from tamis.report import write_report
     from tamis.runs import Run
     from tamis.select import Selection
+    from tamis.train import token_losses
 
 __version__ = "0.1.0"
 
@@ -42,13 +46,18 @@ _HOMES = {
     "Selection": "tamis.select",
     "Signal": "tamis.data",
     "Table": "tamis.data",
+    "TokenCleaner": "tamis.curate.tokens",
+    "TokenRows": "tamis.data.token_rows",
     "TransitionMatrix": "tamis.noise",
+    "encode_chats": "tamis.models.chat_tokens",
     "estimate_transition": "tamis.noise",
     "knn_graph": "tamis.neighbors",
     "rate": "tamis.curate.rating",
     "read": "tamis.data",
     "read_answers": "tamis.data",
     "read_llm_labels": "tamis.data",
+    "self_evolving": "tamis.curate.tokens",
+    "token_losses": "tamis.train",
     "write": "tamis.data",
     "write_report": "tamis.report",
 }
@@ -67,14 +76,19 @@ __all__ = [
     "Signal",
     "Table",
     "TamisError",
+    "TokenCleaner",
+    "TokenRows",
     "TransitionMatrix",
     "__version__",
+    "encode_chats",
     "estimate_transition",
     "knn_graph",
     "rate",
     "read",
     "read_answers",
     "read_llm_labels",
+    "self_evolving",
+    "token_losses",
     "write",
     "write_report",
 ]

@@ -6,7 +6,7 @@ stay fast. A new method adds one line to :data:`METHODS`.
 Examples
 --------
 >>> sorted(METHODS)
-['ds2', 'peers']
+['ds2', 'peers', 'tokens']
 >>> METHODS["ds2"].paper
 'arXiv 2410.10877'
 """
@@ -153,6 +153,21 @@ METHODS: dict[str, MethodEntry] = {
         explain_text="tamis.people.explain:explain_text",
         source="answers",
     ),
+    "tokens": MethodEntry(
+        target="tamis.curate.tokens.cleaner:TokenCleaner",
+        summary="Score answer tokens by the loss gap of two models, keep the share that is worth the loss.",
+        job="tamis.curate.tokens.job:clean",
+        verb="tokens",
+        decides="tokens",
+        paper="arXiv 2502.01968",
+        docs="docs/tokens.md",
+        section="tamis.report.tokens:section",
+        outcome="tamis.cli.tokens:outcome",
+        plan="tamis.curate.tokens.plan:plan_tokens",
+        plan_text="tamis.curate.tokens.plan:plan_text",
+        explain="tamis.curate.tokens.explain:explain",
+        explain_text="tamis.curate.tokens.explain:explain_text",
+    ),
 }
 
 JOBS: dict[str, JobEntry] = {
@@ -168,6 +183,19 @@ JOBS: dict[str, JobEntry] = {
         outcome="tamis.cli.rate:outcome",
         plan="tamis.curate.rating.plan:plan_rating",
         plan_text="tamis.curate.rating.plan:plan_text",
+    ),
+    "train": JobEntry(
+        target="tamis.train.loop:train",
+        summary="Fine-tune a model on the tokens that a run kept, save it, and measure what that did.",
+        job="tamis.curate.tuning.job:fine_tune",
+        verb="train",
+        paper="arXiv 2502.01968",
+        docs="docs/tokens.md",
+        section="tamis.report.training:section",
+        outcome="tamis.cli.train:outcome",
+        plan="tamis.curate.tuning.plan:plan_training",
+        plan_text="tamis.curate.tuning.plan:plan_text",
+        source="tokens",
     ),
 }
 """Everything a recipe's ``method`` may name: the methods, and the measurements that they start from."""

@@ -9,6 +9,7 @@ from tamis.cli import (
     demo,
     diff,
     doctor,
+    export,
     methods,
     peers,
     peers_follow,
@@ -19,6 +20,8 @@ from tamis.cli import (
     resume,
     run,
     status,
+    tokens,
+    train,
     why,
 )
 
@@ -37,6 +40,9 @@ app = typer.Typer(
 )
 app.command("rate")(rate.rate)
 app.command("curate")(curate.curate)
+app.command("tokens")(tokens.tokens)
+app.command("train")(train.train)
+app.command("export")(export.export)
 peers.app.command("audit")(peers.audit)
 peers.app.command("simulate")(peers_simulate.simulate)
 peers.app.command("follow")(peers_follow.follow)

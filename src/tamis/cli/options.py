@@ -27,3 +27,17 @@ AddressOption = Annotated[
     ),
 ]
 QuietOption = Annotated[bool, typer.Option("--quiet", "-q", help="No progress, no summary.", rich_help_panel=HELP_RUN)]
+
+HELP_TRAINING = "Training"
+
+BaseOption = Annotated[
+    str, typer.Option(help="Model to be fine-tuned: smollm2, a folder of safetensors, a .gguf file, or owner/model.")
+]
+DeviceOption = Annotated[str, typer.Option(help="auto, cpu or cuda.", rich_help_panel=HELP_RUN)]
+EpochsOption = Annotated[float, typer.Option(help="Passes over the records.", rich_help_panel=HELP_TRAINING)]
+BatchRowsOption = Annotated[int, typer.Option(help="Records of a step.", rich_help_panel=HELP_TRAINING)]
+LearningRateOption = Annotated[float, typer.Option(help="At its highest.", rich_help_panel=HELP_TRAINING)]
+TuneOption = Annotated[
+    str, typer.Option(help="What learns: lora, full, head or last:N layers.", rich_help_panel=HELP_TRAINING)
+]
+LoraRankOption = Annotated[int, typer.Option(help="Rank of the adapters.", rich_help_panel=HELP_TRAINING)]

@@ -1,0 +1,84 @@
+"""Training on some tokens as a step of a run: resumed from its checkpoint, kept as the weights that changed."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.curate.tokens.scoring import Scorer
+from tamis.data.token_rows import TokenRows
+from tamis.runs import Step, atomic_write_text
+from tamis.runs.steps import Progress
+from tamis.train.settings import TrainSettings
+
+LEARNED = "learned.safetensors"
+CHECKPOINT_STEPS = 10
+"""Optimiser steps between two checkpoints: what a killed run may lose."""
+
+
+def train_step(
+    step: Step,
+    start: Scorer,
+    rows: TokenRows,
+    mask: NDArray[np.bool_],
+    settings: TrainSettings,
+    *,
+    progress: Progress | None,
+    held_out: Callable[[Any], float] | None = None,
+) -> Scorer:
+    """Train on the tokens of a mask and return the model with what it learned.
+
+    Parameters
+    ----------
+    step : Step
+        Its folder gets ``learned.safetensors``, ``training.json`` and ``metrics.jsonl``.
+    start : Scorer
+        The model that training begins with.
+    rows : TokenRows
+    mask : ndarray of bool, shape (T,)
+    settings : TrainSettings
+    progress : callable, optional
+        Called with (step name, optimiser steps done, in all).
+    held_out : callable, optional
+        As for :func:`tamis.train.loop.train`.
+    """
+    path = step.folder / LEARNED
+    if not step.complete:
+        from tamis.train.learned import save_learned
+        from tamis.train.loop import train
+        from tamis.train.masked_lm import MaskedTokens
+        from tamis.train.tuning import prepare
+
+        started = time.monotonic()
+        network, learns = prepare(start.own(), settings)
+        folder = step.folder / "training"
+        trained = train(
+            network,
+            MaskedTokens(rows, mask, pad_id=0),
+            replace(settings, checkpoint_every=CHECKPOINT_STEPS),
+            folder=folder,
+            held_out=held_out,
+            progress=progress,
+            name=step.name,
+        )
+        save_learned(network, path)
+        said = {"records": len(rows), "tokens": int(mask.sum()), "learns": learns, **trained.to_json()}
+        atomic_write_text(step.folder / "training.json", json.dumps(said) + "\n")
+        shutil.copyfile(folder / "metrics.jsonl", step.folder / "metrics.jsonl")
+        step.finish(seconds=time.monotonic() - started)
+    shutil.rmtree(step.folder / "training", ignore_errors=True)  # after the step: half a checkpoint would be in the way
+    return replace(start, learned=(*start.learned, str(path)), settings=settings)
+
+
+def training_of(folder: Path) -> dict[str, Any]:
+    """What :func:`train_step` says of its training."""
+    found: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
+    return found

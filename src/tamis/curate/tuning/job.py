@@ -1,0 +1,239 @@
+"""The ``train`` job: fine-tune a model on the tokens of a mask, save it, and measure what that did."""
+
+from __future__ import annotations
+
+import json
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+from numpy.typing import NDArray
+
+from tamis.curate.tokens.scoring import Scorer
+from tamis.curate.tokens.tokenizers import require_same_tokens
+from tamis.curate.tokens.training import train_step, training_of
+from tamis.curate.tuning.arms import ARMS, arm_mask
+from tamis.curate.tuning.evidence import tuning_evidence
+from tamis.curate.tuning.measures import held_out_sums, solved
+from tamis.curate.tuning.settings import tune_recipe
+from tamis.data.token_rows import TokenRows, flat_of
+from tamis.engine import Engine
+from tamis.errors import DataError
+from tamis.evidence.arithmetic_probe import sums
+from tamis.models.causal_lm import find_model, load_tokenizer
+from tamis.recipe import Recipe
+from tamis.runs import Run, Step, atomic_write_text, digest_json
+from tamis.runs.digests import derive_seed
+from tamis.runs.step_files import write_frame
+from tamis.runs.steps import Progress
+
+VERSION = 1
+
+Mask = NDArray[np.bool_]
+
+
+def fine_tune(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
+    """Execute a train recipe and finish the run.
+
+    Parameters
+    ----------
+    run : Run
+        Started run; ``recipe.inputs`` names ``tokens``, the ``tokens.parquet`` of a token run, ``recipe.params`` holds
+        :class:`TuneSettings` and the settings of the training.
+    engine : Engine
+        Not used: a training is one process, or several under ``accelerate``.
+    progress : callable, optional
+        Called with (step name, optimiser steps done, in all).
+
+    Returns
+    -------
+    dict
+        The summary that ``--json`` prints; the manifest keeps it.
+    """
+    work = _Work(run, progress)
+    before = work.measure(work.step("before"), work.start)
+    found = [
+        {"arm": arm, "seed": seed, **work.trained(arm, seed)}
+        for arm in work.settings.arms
+        for seed in range(work.settings.seeds)
+    ]
+    return work.finish(before, found)
+
+
+class _Work:
+    """A run under way: tokens, masks, the records held out, and the model that training begins with."""
+
+    def __init__(self, run: Run, progress: Progress | None) -> None:
+        self.run, self.progress = run, progress
+        self.settings, self.training = tune_recipe(run.recipe)
+        self.base = find_model(self.settings.base)
+        self.rows, self.keep, self.score = read_masks(run.recipe)
+        vocabulary = len(load_tokenizer(self.base))
+        if int(self.rows.ids.max()) >= vocabulary:
+            raise DataError(
+                f"The tokens have ids up to {int(self.rows.ids.max())}, the tokenizer of {self.base.title!r} ends at "
+                f"{vocabulary - 1}; train the model that the tokens were made for."
+            )
+        maker = self.settings.tokens_of
+        if maker is not None and maker != self.settings.base:
+            require_same_tokens(find_model(maker), self.base, self.rows)
+        self.training_rows, self.held = split_records(self.rows, self.settings.hold_out, run.recipe.seed)
+        self.start = Scorer(self.base, dtype="float32", device=str(run.recipe.limits.get("device") or "auto"))
+        elsewhere = ("base", "tokens_of", "arms", "seeds")  # by content, or in the key of a step of its own
+        params = {k: v for k, v in run.recipe.params.items() if k not in elsewhere}
+        self.key = {"version": VERSION, "params": params,
+                    "inputs": run.manifest["identity"]["inputs"], "seed": run.recipe.seed,
+                    "base": self.base.fingerprint}  # fmt: skip
+
+    def step(self, name: str, **depends: Any) -> Step:
+        """Open the next step."""
+        return self.run.step(name, **self.key, **depends)
+
+    def masks_held(self) -> dict[str, Mask]:
+        """Tokens of the held-out records that losses are measured on."""
+        places = self.rows.places(self.held)
+        return {"all answer tokens": self.rows.response[places], "tokens that the run kept": self.keep[places]}
+
+    def measure(self, step: Step, scorer: Scorer) -> dict[str, Any]:
+        """Losses of held-out records and the share of sums solved, measured once."""
+        path = step.folder / "measured.json"
+        if not step.complete:
+            started = time.monotonic()
+            network = scorer.network()
+            measured: dict[str, Any] = {"sums": {}, "solved": None}
+            if len(self.held):
+                measured["sums"] = held_out_sums(network, self.rows.take(self.held), self.masks_held())
+            if self.settings.questions:
+                asked = sums(self.settings.questions, seed=self.run.recipe.seed)
+                measured["solved"] = solved(network, load_tokenizer(self.base), asked)
+            atomic_write_text(path, json.dumps(measured) + "\n")
+            step.finish(seconds=time.monotonic() - started)
+        found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+        return found
+
+    def trained(self, arm: str, seed: int) -> dict[str, Any]:
+        """Train one arm with one seed and measure the model."""
+        seeded = derive_seed(self.run.recipe.seed, "training", seed)
+        mask = arm_mask(arm, self.rows, self.keep, self.score, seed=seeded)
+        places = self.rows.places(self.training_rows)
+        rows, mask = self.rows.take(self.training_rows), mask[places]
+        if not mask.any():
+            raise DataError(f"The arm {arm!r} has no token to train on; raise the share of tokens that is kept.")
+        step = self.step(f"train-{arm}-{seed}", arm=arm, number=seed)
+        settings = replace(self.training, seed=seeded)
+        held_out = self._held_out if settings.patience else None
+        scorer = train_step(step, self.start, rows, mask, settings, progress=self.progress, held_out=held_out)
+        measured = self.measure(self.step(f"measure-{arm}-{seed}", arm=arm, number=seed), scorer)
+        return {"measured": measured, "training": training_of(step.folder), "scorer": scorer}
+
+    def _held_out(self, network: Any) -> float:
+        rows, mask = self.rows.take(self.held), self.masks_held()["all answer tokens"]
+        return sum(held_out_sums(network, rows, {"": mask})[""]) / max(1, int(mask.sum()))
+
+    def finish(self, before: dict[str, Any], found: list[dict[str, Any]]) -> dict[str, Any]:
+        """Save the model, write evidence and findings, finish the run."""
+        step = self.step("decide", arms=list(self.settings.arms), seeds=self.settings.seeds)
+        counts = {name: np.bincount(self.rows.take(self.held).row_of[mask], minlength=len(self.held)).tolist()
+                  for name, mask in self.masks_held().items()} if len(self.held) else {}  # fmt: skip
+        results = [{key: value for key, value in each.items() if key != "scorer"} for each in found]
+        evidence = tuning_evidence(before, results, counts, questions=self.settings.questions)
+        first = found[0]
+        model = self.run.folder / "model"
+        if not step.complete:
+            said = {
+                "base": {"name": self.base.title, "fingerprint": self.base.fingerprint},
+                "records": {"trained": len(self.training_rows), "held_out": len(self.held)},
+                "arms": [{"name": arm, "what": ARMS[arm]} for arm in self.settings.arms],
+                "seeds": self.settings.seeds,
+                "settings": self.training.to_json(),
+                "counts": {name: sum(each) for name, each in counts.items()},
+                "solved_before": before["solved"],
+                "results": [
+                    {**{k: each[k] for k in ("arm", "seed", "training")}, "solved": each["measured"]["solved"]}
+                    for each in results
+                ],
+            }
+            atomic_write_text(step.folder / "findings.json", json.dumps(said, allow_nan=False) + "\n")
+            step.finish()
+        write_frame(self.run.folder / "evidence.parquet", evidence.frame)
+        self._save(model, first)
+        summary = {
+            "run": str(self.run.folder),
+            "rows": len(self.rows),
+            "base": self.base.title,
+            "arms": list(self.settings.arms),
+            "seeds": self.settings.seeds,
+            "trained_records": len(self.training_rows),
+            "held_out_records": len(self.held),
+            "steps": first["training"]["steps"],
+            "tokens": first["training"]["weight"],
+            "learns": first["training"]["learns"],
+            "loss": [first["training"]["losses"][0], first["training"]["losses"][-1]],
+            "evidence": evidence.frame.to_dicts(),
+            "exit_code": 0,
+            "model": str(model),
+            "report": str(self.run.folder / "report.html"),
+        }
+        self.run.finish("complete", summary)
+        return summary
+
+    def _save(self, model: Path, first: dict[str, Any]) -> None:
+        """Save the first arm's first model, unless that was done."""
+        from tamis.train.saving import model_card, save_model
+        from tamis.train.trained import Trained
+
+        if model.exists():
+            return
+        known = {k: v for k, v in first["training"].items() if k not in ("records", "tokens", "learns")}
+        data = (
+            f"{first['training']['records']:,} records, {first['training']['tokens']:,} tokens ({ARMS[first['arm']]}); "
+            f"token file {digest_json(self.run.manifest['identity']['inputs'])}"
+        )
+        notes = [
+            "The mask is no property of the data alone: it depends on the two models that scored the tokens.",
+            f"{first['training']['learns']}.",
+        ]
+        card = model_card(
+            base=self.base.title, data=data, settings=self.training, trained=Trained.from_json(known), notes=notes
+        )
+        network = replace(first["scorer"], dtype=self.settings.dtype).network()
+        save_model(network, load_tokenizer(self.base), model, card=card)
+
+
+def read_masks(recipe: Recipe) -> tuple[TokenRows, Mask, NDArray[np.float32]]:
+    """Read the tokens, the mask and the scores that a recipe names, records in the order of their ids.
+
+    Raises
+    ------
+    DataError
+        If the file is no mask file.
+    """
+    path = recipe.input_path("tokens")
+    try:
+        frame = pl.read_parquet(path)
+    except (OSError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"{path} is no mask file ({type(error).__name__}); give a run of 'tamis tokens'.") from error
+    for name in ("unit_id", "input_ids", "response", "keep", "score"):
+        if name not in frame.columns:
+            raise DataError(f"{path} is no mask file: it has no column {name!r}; give a run of 'tamis tokens'.")
+    frame = frame.sort("unit_id")
+    rows = TokenRows.from_frame(frame)
+    for name in ("keep", "score"):
+        if not isinstance(frame.schema[name], pl.List) or frame[name].list.len().to_list() != rows.lengths.tolist():
+            raise DataError(f"{path} is no mask file: the column {name!r} must hold a list with one value a token.")
+    return rows, flat_of(frame["keep"], np.bool_), flat_of(frame["score"], np.float32)
+
+
+def split_records(rows: TokenRows, share: float, seed: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Positions of the records to train on and of those held out, both in order."""
+    usable = np.flatnonzero(np.bincount(rows.row_of[rows.response], minlength=len(rows)))
+    n = round(share * len(usable)) if share else 0
+    if share:
+        n = max(1, n)
+    if n >= len(usable):
+        raise DataError(f"Of {len(usable)} records with an answer, {n} held out leave none to train on.")
+    drawn = np.random.default_rng(derive_seed(seed, "held out")).permutation(usable)
+    return np.sort(drawn[n:]), np.sort(drawn[:n])
