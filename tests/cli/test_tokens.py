@@ -341,6 +341,27 @@ class TestWarmup:
         assert found_in(folder)["settings"]["held_out"] is False
         assert "bfloat16" not in result.stdout
 
+    # BUG (src/tamis/curate/tokens/summary.py:92): the warning hangs on the option alone, though there may be no warm-up
+    # record (a given reference, the self-evolving mode); ask for under.warmup too, or refuse the option.
+    def test_the_leak_of_no_warm_up_is_not_warned_of(self, given):
+        result, _ = given("--leak-warmup", "--limit", 10, "--check-rows", 0)
+        assert "warm-up records are in the pool" not in result.stdout
+
+    # BUG (src/tamis/curate/tokens/pool.py, encode): warm-up records that cannot be encoded, are cut, or have no answer
+    # are left out without being counted anywhere; of the pool's all three are.
+    def test_warm_up_records_that_are_lost_are_counted(self, given, world, models):
+        template = (models / "base" / "chat_template.jinja").read_text(encoding="utf-8")
+        shutil.copytree(models / "base", models / "refuses")
+        refuses = "{% if messages[0]['content'][0] == 'q' %}{{ raise_exception('No q.') }}{% endif %}"
+        (models / "refuses" / "chat_template.jinja").write_text(refuses + template, encoding="utf-8")
+        write_rows(world / "w.jsonl", [{"id": f"w{i}", "prompt": "pq"[i > 2], "response": "it is"} for i in range(5)])
+        result, folder = given("--warmup", world / "w.jsonl", "--limit", 10, "--check-rows", 0, *FAST, base="refuses",
+                               reference=None)  # fmt: skip
+        assert result.exit_code == 0, result.stderr
+        found = found_in(folder)
+        assert found["warmup"]["records"] == 3
+        assert any("2 " in warning and "warm-up" in warning for warning in found["warnings"])
+
     def test_a_file_and_a_run(self, given, world, finished):
         write_rows(world / "warm.jsonl", records()[:6])
         result, _ = given("--warmup", world / "warm.jsonl", *FAST, "--limit", 12, reference=None)
@@ -598,6 +619,36 @@ def test_what_the_pool_tells_is_said_before_a_model_is_run(given, world, refused
     refused(given(*options, **change)[0])
 
 
+class TestOtherVerbs:
+    def test_they_know_the_run(self, finished, given, world):
+        other, folder = given("--keep", 0.3, "--check-rows", 0)
+        assert other.exit_code == 0
+        assert "40 units in both" in call("diff", finished[1], folder).stdout
+        assert "04-rounding" in call("status", finished[1]).stdout
+        assert "arXiv 2502.01968" in call("methods").stdout
+        again = call("run", finished[1] / "recipe.yaml", "--out", world / "by-recipe" / "run")
+        assert again.exit_code == 0, again.stderr
+        assert results(world / "by-recipe" / "run") == results(finished[1])
+
+    def test_relative_names_hold_wherever_a_run_is_resumed(self, finished, world, models, monkeypatch, tmp_path):
+        shutil.copytree(models / "base", tmp_path / "base")
+        shutil.copytree(models / "tuned", tmp_path / "tuned")
+        shutil.copyfile(world / "pool.jsonl", tmp_path / "pool.jsonl")
+        monkeypatch.chdir(tmp_path)
+        options = ("--base", "hf:base", "--reference", "./tuned", "--out", "made/run")
+        with monkeypatch.context() as patch:
+            patch.setattr(Progress, "__call__", interrupted)
+            assert call("tokens", "pool.jsonl", *options).exit_code == 130
+        monkeypatch.chdir(tmp_path.parent)
+        again = call("resume", tmp_path / "made" / "run")
+        assert again.exit_code == 0, again.stderr
+        assert results(tmp_path / "made" / "run") == results(finished[1])
+
+
+def interrupted(*_):
+    raise KeyboardInterrupt
+
+
 class TestOptions:
     def test_scopes_and_baselines_end_well(self, given):
         for more in (("--scope", "sample"), ("--scope", "batch", "--rank-by", "random"), ("--rank-by", "base-high")):
@@ -640,9 +691,7 @@ class TestInterrupted:
         yield stop_at
         monkeypatch.undo()
 
-    @pytest.mark.parametrize(
-        ("step", "done"), [("warm-up", 1), ("base", 0), ("reference", 32)], ids=["warm-up", "base", "reference"]
-    )
+    @pytest.mark.parametrize(("step", "done"), [("warm-up", 1), ("reference", 32)], ids=["warm-up", "reference"])
     def test_a_warmed_up_run(self, given, warmed, stop_at, monkeypatch, step, done):
         stop_at(step, done)
         result, folder = given("--warmup", 8, *FAST, reference=None)
@@ -653,16 +702,3 @@ class TestInterrupted:
         monkeypatch.undo()
         assert call("resume", folder).exit_code == 0
         assert results(folder) == results(warmed[1])
-
-    def test_an_evolving_run(self, given, stop_at, monkeypatch):
-        evolve = ("--mode", "self-evolving", "--slices", 3, *FAST)
-        straight, expected = given(*evolve, reference=None)
-        assert straight.exit_code == 0
-        stop_at("train-1", 2)
-        result, folder = given(*evolve, reference=None)
-        assert result.exit_code == 130
-        monkeypatch.undo()
-        again, _ = given(*evolve, reference=None, out=folder)
-        assert again.exit_code == 0, again.stderr
-        assert again.stdout.replace(str(folder), "") == straight.stdout.replace(str(expected), "")
-        assert results(folder) == results(expected)

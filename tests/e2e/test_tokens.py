@@ -20,7 +20,7 @@ import pytest
 
 pytestmark = pytest.mark.e2e
 FORKS = """
-import json, os, sys
+import json, os, runpy, sys, traceback
 import accelerate, altair, pandas, peft, polars, pyarrow.compute, safetensors.torch, torch, vl_convert
 import tamis.cli.app, tamis.cli.execute, tamis.report, tamis.report.tokens, tamis.report.training
 import tamis.curate.tokens.explain, tamis.curate.tokens.job, tamis.curate.tuning.job
@@ -35,12 +35,19 @@ for line in iter(sys.stdin.readline, ""):
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
         for stream in (1, 2):
             os.dup2(os.open(log, os.O_WRONLY | os.O_CREAT | os.O_APPEND), stream)
-        sys.argv = ["tamis", *arguments]
+        sys.argv, code = ["tamis", *arguments], 1
         try:
-            tamis.cli.app.app()
+            if arguments[0].endswith(".py"):
+                runpy.run_path(arguments[0])["main"](*arguments[1:])
+                code = 0
+            else:
+                tamis.cli.app.app()
         except SystemExit as end:
-            sys.stdout.flush()
-            os._exit(end.code or 0)
+            code = end.code or 0
+        except BaseException:
+            traceback.print_exc()
+        sys.stdout.flush()
+        os._exit(code)
     print(pid, flush=True)
     sys.stdin.readline()  # until then a process that has ended keeps its number, so that no other can be killed
     print(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]), flush=True)
@@ -56,7 +63,8 @@ class Command:
 
     def __init__(self, folder):
         self.log = folder / "log.txt"
-        environment = {**os.environ, "TAMIS_CACHE": str(folder / "cache"), "PYTHONHASHSEED": "random"}
+        environment = {**os.environ, "TAMIS_CACHE": str(folder / "cache"), "PYTHONHASHSEED": "random",
+                       "OMP_NUM_THREADS": "1"}  # fmt: skip
         self.process = subprocess.Popen(
             [sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=environment
         )
@@ -99,23 +107,22 @@ class Command:
 
 
 @pytest.fixture(scope="module")
-def world(tmp_path_factory):
-    """Two models, a pool of 60 records."""
-    folder = tmp_path_factory.mktemp("world")
-    script = Path(__file__).with_name("tiny_llama.py")
-    subprocess.run([sys.executable, script, folder / "base"], check=True, capture_output=True)
-    rows = ({"id": f"r{i:02d}", "prompt": f"add {i}", "response": f"it is {i + i % 7}."} for i in range(60))
-    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
-    return folder
-
-
-@pytest.fixture(scope="module")
 def command(tmp_path_factory):
     command = Command(tmp_path_factory.mktemp("command"))
     yield command
     command.process.stdin.close()
     command.process.wait()
     command.process.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def world(command, tmp_path_factory):
+    """A model, and a pool of 60 records."""
+    folder = tmp_path_factory.mktemp("world")
+    command.run(Path(__file__).with_name("tiny_llama.py"), folder / "base")
+    rows = ({"id": f"r{i:02d}", "prompt": f"add {i}", "response": f"it is {i + i % 7}."} for i in range(60))
+    (folder / "pool.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+    return folder
 
 
 @pytest.fixture
@@ -170,11 +177,11 @@ def test_a_user_gets_the_same_bytes(world, cleaned, tamis, tmp_path):
     assert masks["keep"].list.sum().sum() == int(0.6 * masks["response"].list.sum().sum())
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(2))
 def test_a_killed_cleaning_resumes_to_the_same_bytes(number, world, cleaned, command, fresh):
     expected, duration = cleaned
     draw, arguments = np.random.default_rng(number), cleaning(world, "--warmup", 24)
-    out = command.run_until_killed(arguments, fresh, duration * (number + draw.random()) / 3)
+    out = command.run_until_killed(arguments, fresh, duration * (number + draw.random()) / 2)
     command.start(*arguments, "--out", out)
     time.sleep(duration * draw.uniform(0.1, 0.6))
     command.kill()  # and again while it goes on
@@ -201,11 +208,11 @@ def test_a_training_that_was_killed_between_checkpoints_goes_on(world, cleaned, 
     nothing_is_left_over(out)
 
 
-@pytest.mark.parametrize("number", range(3))
+@pytest.mark.parametrize("number", range(2))
 def test_a_killed_fine_tuning_resumes_to_the_same_model(number, cleaned, trained, command, fresh):
     expected, duration = trained
     draw, arguments = np.random.default_rng(10 + number), ["train", cleaned[0], *TRAINING]
-    out = command.run_until_killed(arguments, fresh, duration * (number + draw.random()) / 3)
+    out = command.run_until_killed(arguments, fresh, duration * (number + draw.random()) / 2)
     command.start("resume", out) if (out / "recipe.yaml").exists() else command.start(*arguments, "--out", out)
     time.sleep(duration * draw.uniform(0.1, 0.6))
     command.kill()
@@ -234,10 +241,9 @@ def test_a_killed_self_evolving_run_resumes_to_the_same_bytes(world, command, fr
     duration = command.run(*arguments, "--out", expected)
     draw = np.random.default_rng(5)
     out = command.run_until_killed(arguments, fresh, duration * draw.uniform(0.3, 0.8))
-    for _ in range(2):
-        command.start("resume", out) if (out / "recipe.yaml").exists() else command.start(*arguments, "--out", out)
-        time.sleep(duration * draw.uniform(0.1, 0.5))
-        command.kill()
+    command.start("resume", out) if (out / "recipe.yaml").exists() else command.start(*arguments, "--out", out)
+    time.sleep(duration * draw.uniform(0.1, 0.5))
+    command.kill()  # and again while it goes on
     command.run(*arguments, "--out", out)
     assert contents(out, RESULTS) == contents(expected, RESULTS)
     learned = [p.read_bytes() for p in sorted(out.glob("steps/*-train-*/learned.safetensors"))]

@@ -212,10 +212,10 @@ FAMILIES = {
     "{{ raise_exception('Roles must alternate.') }}{% endif %}<start>{{ 'model' if m['role'] == 'assistant' else "
     "m['role'] }}\n" + TRIMMED + "<|im_end|>\n{% endfor %}{% if add_generation_prompt %}<start>model\n{% endif %}",
     "qwen 3": "{% for m in messages %}" + HEADER + "{% if m['role'] == 'assistant' %}{% if loop.last %}<think>\n\n"
-    "</think>\n\n{% endif %}{{ m['content'].split('</think>')[-1].lstrip('\n') }}{% else %}{{ m['content'] }}{% endif %}"
-    "<|im_end|>\n{% endfor %}" + PROMPT,
-    "deepseek r1": "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}<User>{{ m['content'] }}{% else %}"
-    "<Assistant>{{ m['content'].split('</think>')[-1] }}{{ eos_token }}{% endif %}{% endfor %}"
+    "</think>\n\n{% endif %}{{ m['content'].split('</think>')[-1].lstrip('\n') }}{% else %}{{ m['content'] }}"
+    "{% endif %}<|im_end|>\n{% endfor %}" + PROMPT,
+    "deepseek r1": "{{ bos_token }}{% for m in messages %}{% if m['role'] == 'user' %}<User>{{ m['content'] }}"
+    "{% else %}<Assistant>{{ m['content'].split('</think>')[-1] }}{{ eos_token }}{% endif %}{% endfor %}"
     "{% if add_generation_prompt %}<Assistant><think>\n{% endif %}",
     "llama 2": "{% for m in messages %}{% if m['role'] == 'user' %}{{ bos_token }}[INST] {{ m['content'] }} [/INST]"
     "{% else %} " + TRIMMED + " {{ eos_token }}{% endif %}{% endfor %}",

@@ -67,6 +67,10 @@ def tokens(
     allow_same: Annotated[
         bool, typer.Option("--allow-same", help="Let the reference be the base.", rich_help_panel=HELP_REFERENCE)
     ] = False,
+    save_model: Annotated[
+        bool,
+        typer.Option("--save-model", help="Save the reference, or the evolved model.", rich_help_panel=HELP_REFERENCE),
+    ] = False,
     epochs: EpochsOption = 1.0,
     batch_rows: BatchRowsOption = 8,
     learning_rate: LearningRateOption = 1e-4,
@@ -108,7 +112,9 @@ def tokens(
         inputs["warmup"] = str(records_of(Path(warmup)).absolute())
     reading = {"format": format, "id_column": id_column, "group": group}
     given = {k: v for k, v in {**params, **reading}.items() if v is not None}
-    recipe = Recipe(method="tokens", inputs=inputs, params=given, seed=seed, limits={"device": device})
+    recipe = Recipe(
+        method="tokens", inputs=inputs, params=given, seed=seed, limits={"device": device, "save_model": save_model}
+    )
     TokenRecipe.of(recipe)  # before a folder is made
     if dry_run:
         return show_plan(recipe, json_=json_)
@@ -142,6 +148,8 @@ def outcome(summary: dict[str, Any]) -> str:
     if summary["rejected"]:
         lines.append(f"rejected on reading: {summary['rejected']} rows, see rejects.parquet")
     lines += [f"  - {warning}" for warning in summary["warnings"]]
+    if summary["model"] is not None:
+        lines.append(f"model    {summary['model']}")
     lines += [
         f"mask     {summary['mask']}  (tamis export {summary['run']} --format trl)",
         f"report   {summary['report']}",

@@ -167,7 +167,7 @@ def _spans(chat: Chat, text: str, render: Callable[..., str], end: str) -> list[
             found = text.find(words, cursor)
             cursor = found + len(words) if found >= 0 else cursor
             continue
-        start, certain = _opened(chat, i, text, render, cursor)
+        start, certain = _opened(chat, i, text, render, cursor, words)
         if not certain:
             start = text.find(words, start)
         if start < 0:
@@ -184,7 +184,7 @@ def _spans(chat: Chat, text: str, render: Callable[..., str], end: str) -> list[
     return spans
 
 
-def _opened(chat: Chat, i: int, text: str, render: Callable[..., str], cursor: int) -> tuple[int, bool]:
+def _opened(chat: Chat, i: int, text: str, render: Callable[..., str], cursor: int, words: str) -> tuple[int, bool]:
     """Where the answer i begins, and whether that is certain; else from where on its words are to be searched."""
     if i == 0:  # no turn before it, but the header is that of any answer
         until = render(chat[:1])
@@ -195,8 +195,11 @@ def _opened(chat: Chat, i: int, text: str, render: Callable[..., str], cursor: i
     if text.startswith(opened):
         return len(opened), True
     if text.startswith(before):  # the generation prompt says more than the header, such as the beginning of a thought
-        alike = (at for at, (a, b) in enumerate(zip(opened, text, strict=False)) if a != b)
-        return next(alike, min(len(opened), len(text))), False
+        unlike = (at for at, (a, b) in enumerate(zip(opened, text, strict=False)) if a != b)
+        alike = next(unlike, min(len(opened), len(text)))
+        # the first letters of the answer may be those of what the prompt goes on with
+        begun = next((at for at in range(alike, len(before) - 1, -1) if text.startswith(words, at)), None)
+        return (alike, False) if begun is None else (begun, True)
     return cursor, False
 
 

@@ -156,7 +156,8 @@ class TestEncode:
         rows = rows_of(step)
         assert rows.unit_ids.to_list() == [f"r{i:02d}" for i in range(N)]
         assert said == {
-            "template": "tokenizer, answers found by rendering", "max_length": 2048, "truncated": 0, "no_response": 0
+            "template": "tokenizer, answers found by rendering", "max_length": 2048, "truncated": 0, "no_response": 0,
+            "warmup_lost": 0
         }  # fmt: skip
         assert not (step.folder / "warmup.parquet").exists()
 

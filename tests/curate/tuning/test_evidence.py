@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 from scipy.stats import t
 
-from tamis.curate.tuning.evidence import GAIN, LOSS, SOLVED, tuning_evidence
+from tamis.curate.tuning.evidence import CHANGE, GAIN, LOSS, SOLVED, tuning_evidence
 from tamis.evidence.ratios import ratio_interval
 from tamis.evidence.resampling import share_interval
 
@@ -42,6 +42,23 @@ def test_one_seed_has_intervals_over_records():
             assert (got["after"], got["low"], got["high"]) == pytest.approx(expected)
             assert got["before"] == pytest.approx(sum(BEFORE["sums"][split]) / sum(n))
             assert (got["n"], got["better"]) == (sum(n), "lower")
+
+
+@pytest.mark.parametrize("factors", [(0.8,), (0.8, 0.7, 0.95)], ids=["one seed", "three seeds"])
+def test_the_change_is_paired_with_the_base(factors):
+    results = found(*factors, arms=("kept",))
+    evidence = tuning_evidence(BEFORE, results, COUNTS, questions=20)
+    for split, n in COUNTS.items():
+        changes = [np.array(each["measured"]["sums"][split]) - np.array(BEFORE["sums"][split]) for each in results]
+        got = row(evidence, CHANGE, split, "kept")
+        assert (got["before"], got["better"]) == (None, "lower")
+        if len(factors) == 1:
+            expected = ratio_interval(changes[0], np.array(n))
+        else:
+            means = [each.sum() / sum(n) for each in changes]
+            half = t.ppf(0.975, 2) * np.std(means, ddof=1) / np.sqrt(3)
+            expected = np.mean(means), np.mean(means) - half, np.mean(means) + half
+        assert (got["after"], got["low"], got["high"]) == pytest.approx(expected)
 
 
 def test_the_gain_is_paired_by_record():

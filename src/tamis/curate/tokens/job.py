@@ -25,7 +25,7 @@ from tamis.curate.tokens.stages import require_slices, self_evolving
 from tamis.curate.tokens.summary import Setting, said, summary
 from tamis.curate.tokens.token_classes import Vocabulary
 from tamis.curate.tokens.tokenizers import require_same_tokens
-from tamis.curate.tokens.training import train_step, training_of
+from tamis.curate.tokens.training import save_tuned, train_step, training_of
 from tamis.data import write
 from tamis.data.token_rows import TokenRows
 from tamis.engine import Engine
@@ -85,6 +85,8 @@ class _Work:
         self.warmup: dict[str, Any] | None = None
         self.reference_name, self.reference_fingerprint = "", ""
         self.trainings: dict[int, dict[str, Any]] = {}
+        self.final: Scorer | None = None
+        self.last: dict[str, Any] = {}
 
     def _key_steps(self) -> None:
         """Say what each step depends on: a step is taken over from a run beside this one if that is the same."""
@@ -103,16 +105,15 @@ class _Work:
     def fixed(self) -> Outcome:
         """Rank the whole pool by one reference."""
         scorer = self._given() if self.settings.reference is not None else self._warmed_up()
-        base = self._losses("base", self.start, self.tokens.folder, part_numbers(self.tokens), {})
-        depends = {"reference": self.reference_fingerprint}
-        reference = self._losses("reference", scorer, self.tokens.folder, part_numbers(self.tokens), depends)
+        base = self._losses("base", self.start)
+        reference = self._losses("reference", scorer, reference=self.reference_fingerprint)
         outcome = Outcome.fixed(self.cleaner, self.rows, base, reference)
         self.flips = self._flips(scorer, outcome) if self.settings.check_rows else None
         return outcome
 
     def self_evolving(self) -> Outcome:
         """Rank slice by slice, each by what the slices before it have taught."""
-        base = self._losses("base", self.start, self.tokens.folder, part_numbers(self.tokens), {})
+        base = self._losses("base", self.start)
         latest = self.start
         self.flips = None
 
@@ -121,7 +122,7 @@ class _Work:
             step = self.run.step(f"train-{stage}", **self.decides)
             settings = replace(self.training, seed=derive_seed(self.training.seed, "stage", stage))
             latest = train_step(step, latest, rows, mask, settings, progress=self.progress)
-            self.trainings[stage] = training_of(step.folder)
+            self.trainings[stage] = self.last = training_of(step.folder)
 
         def losses(stage: int, rows: TokenRows) -> Floats:
             step = self.run.step(f"score-{stage}", **self.decides)
@@ -141,6 +142,7 @@ class _Work:
             training = self.trainings.get(stage["stage"])
             stage["loss"] = None if training is None else training["losses"][-1]
         self.reference_name = "the model of the stage before"
+        self.final = latest
         return outcome
 
     def _given(self) -> Scorer:
@@ -160,7 +162,8 @@ class _Work:
         step = self.run.step("warm-up", **self.trains)
         rows = warmup_rows(self.tokens.folder)
         scorer = train_step(step, self.start, rows, rows.response, self.training, progress=self.progress)
-        said = training_of(step.folder)
+        said = self.last = training_of(step.folder)
+        self.final = scorer
         self.warmup = {"records": said["records"], "tokens": said["tokens"], "steps": said["steps"],
                        "tune": self.training.tune, "learns": said["learns"],
                        "loss": [[i + 1, loss] for i, loss in enumerate(said["losses"])]}  # fmt: skip
@@ -168,8 +171,10 @@ class _Work:
         self.reference_fingerprint = step.key
         return scorer
 
-    def _losses(self, name: str, scorer: Scorer, folder: Path, numbers: list[int], depends: dict[str, Any]) -> Floats:
-        return self._score(self.run.step(name, **self.scores, **depends), scorer, folder, numbers)
+    def _losses(self, name: str, scorer: Scorer, **depends: Any) -> Floats:
+        """Losses of the whole pool by one model."""
+        step = self.run.step(name, **self.scores, **depends)
+        return self._score(step, scorer, self.tokens.folder, part_numbers(self.tokens))
 
     def _score(self, step: Step, scorer: Scorer, folder: Path, numbers: list[int]) -> Floats:
         if not step.complete:
@@ -211,6 +216,9 @@ class _Work:
         chosen = records.frame.filter(pl.col("decision").is_in(["keep", "mask"]))["unit_id"]
         if len(chosen):
             write(self.table.take(self.table.ids.is_in(chosen.implode())), folder / "selected.jsonl")
+        if self.run.recipe.limits.get("save_model") and self.final is not None:
+            note = f"Trained by a run of tamis tokens in the {self.settings.mode} mode, to rank tokens with."
+            save_tuned(self.final, self.last, folder / "model", data=f"{self.table!r} and its warm-up", notes=[note])
         records.write(folder / "selection.parquet")
         done = summary(folder, found, records)
         self.run.finish("incomplete" if records.undecided or found["pool"]["unmeasured_tokens"] else "complete", done)

@@ -96,6 +96,7 @@ def encode(step: Step, pool: Table, warm: Table | None, base: LocalModel, settin
         write_frame(step.folder / "unencoded.parquet", lost)
         said = {
             "template": made.template,
+            "warmup_lost": 0,
             "max_length": length,
             "truncated": int(made.truncated.sum()),
             "no_response": int(
@@ -104,9 +105,11 @@ def encode(step: Step, pool: Table, warm: Table | None, base: LocalModel, settin
         }
         if warm is not None:
             rows = _encoded(warm, tokenizer, length, "warm-up").rows
-            if not rows.response.any():
+            taught = np.unique(rows.row_of[rows.response])
+            if not len(taught):
                 raise DataError(f"None of the {len(rows)} warm-up records has an answer to learn from; choose others.")
-            write_frame(step.folder / "warmup.parquet", rows.to_frame())
+            write_frame(step.folder / "warmup.parquet", rows.take(taught).to_frame())
+            said["warmup_lost"] = len(warm) - len(taught)
         atomic_write_text(step.folder / "encoding.json", json.dumps(said) + "\n")
         step.finish()
     found: dict[str, Any] = json.loads((step.folder / "encoding.json").read_text(encoding="utf-8"))

@@ -78,7 +78,12 @@ def _warnings(under: Setting, outcome: Outcome, found: dict[str, Any]) -> list[s
         said.append(f"{found['emptied']['rows']} of {n} records keep no token; they carry no loss at all")
     if under.encoding["truncated"]:
         said.append(f"{under.encoding['truncated']} of {n} records are cut at {under.encoding['max_length']} tokens")
-    if not under.settings.hold_out:
+    lost_warm = under.encoding["warmup_lost"]
+    if lost_warm:
+        said.append(
+            f"{lost_warm} warm-up records taught nothing: they cannot be encoded, or have no answer to learn from"
+        )
+    if under.warmup is not None and not under.settings.hold_out:
         said.append("the warm-up records are in the pool: the reference has seen them, and their scores are inflated")
     score = outcome.score[outcome.ranked]
     near_zero = float((np.abs(score) < SMALL).mean()) if len(score) else 0.0
@@ -117,6 +122,7 @@ def summary(folder: Path, found: dict[str, Any], records: Selection) -> dict[str
         "exit_code": 3 if pool["unmeasured_tokens"] else 0,
         "mask": str(folder / "tokens.parquet"),
         "selected": str(selected) if selected.exists() else None,
+        "model": str(folder / "model") if (folder / "model").exists() else None,
         "selection": str(folder / "selection.parquet"),
         "report": str(folder / "report.html"),
     }

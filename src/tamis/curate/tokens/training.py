@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -82,3 +82,33 @@ def training_of(folder: Path) -> dict[str, Any]:
     """What :func:`train_step` says of its training."""
     found: dict[str, Any] = json.loads((folder / "training.json").read_text(encoding="utf-8"))
     return found
+
+
+def save_tuned(
+    tuned: Scorer, training: dict[str, Any], folder: Path, *, data: str, notes: Sequence[str], dtype: str = "auto"
+) -> None:
+    """Save a model with what it learned as a folder that transformers loads, unless the folder is there.
+
+    Parameters
+    ----------
+    tuned : Scorer
+    training : dict
+        As :func:`training_of` returns it, of the last training.
+    folder : Path
+    data : str
+        What it was trained on, for the model card.
+    notes : sequence of str
+        Of the model card.
+    dtype : str, default "auto"
+        Of the weights; see :func:`tamis.models.causal_lm.load`.
+    """
+    from tamis.models.causal_lm import load_tokenizer
+    from tamis.train.saving import model_card, save_model
+    from tamis.train.trained import Trained
+
+    if folder.exists():
+        return
+    trained = Trained.from_json({k: v for k, v in training.items() if k not in ("records", "tokens", "learns")})
+    card = model_card(base=tuned.model.title, data=data, settings=tuned.settings, trained=trained,
+                      notes=[*notes, f"{training['learns']}."])  # fmt: skip
+    save_model(replace(tuned, dtype=dtype).network(), load_tokenizer(tuned.model), folder, card=card)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from tamis.curate.tokens.scoring import Scorer
 from tamis.curate.tokens.tokenizers import require_same_tokens
-from tamis.curate.tokens.training import train_step, training_of
+from tamis.curate.tokens.training import save_tuned, train_step, training_of
 from tamis.curate.tuning.arms import ARMS, arm_mask
 from tamis.curate.tuning.evidence import tuning_evidence
 from tamis.curate.tuning.measures import held_out_sums, solved
@@ -182,25 +182,13 @@ class _Work:
 
     def _save(self, model: Path, first: dict[str, Any]) -> None:
         """Save the first arm's first model, unless that was done."""
-        from tamis.train.saving import model_card, save_model
-        from tamis.train.trained import Trained
-
-        if model.exists():
-            return
-        known = {k: v for k, v in first["training"].items() if k not in ("records", "tokens", "learns")}
+        training = first["training"]
         data = (
-            f"{first['training']['records']:,} records, {first['training']['tokens']:,} tokens ({ARMS[first['arm']]}); "
+            f"{training['records']:,} records, {training['tokens']:,} tokens ({ARMS[first['arm']]}); "
             f"token file {digest_json(self.run.manifest['identity']['inputs'])}"
         )
-        notes = [
-            "The mask is no property of the data alone: it depends on the two models that scored the tokens.",
-            f"{first['training']['learns']}.",
-        ]
-        card = model_card(
-            base=self.base.title, data=data, settings=self.training, trained=Trained.from_json(known), notes=notes
-        )
-        network = replace(first["scorer"], dtype=self.settings.dtype).network()
-        save_model(network, load_tokenizer(self.base), model, card=card)
+        note = "The mask is no property of the data alone: it depends on the two models that scored the tokens."
+        save_tuned(first["scorer"], training, model, data=data, notes=[note], dtype=self.settings.dtype)
 
 
 def read_masks(recipe: Recipe) -> tuple[TokenRows, Mask, NDArray[np.float32]]:
