@@ -341,14 +341,10 @@ class TestWarmup:
         assert found_in(folder)["settings"]["held_out"] is False
         assert "bfloat16" not in result.stdout
 
-    # BUG (src/tamis/curate/tokens/summary.py:92): the warning hangs on the option alone, though there may be no warm-up
-    # record (a given reference, the self-evolving mode); ask for under.warmup too, or refuse the option.
     def test_the_leak_of_no_warm_up_is_not_warned_of(self, given):
         result, _ = given("--leak-warmup", "--limit", 10, "--check-rows", 0)
         assert "warm-up records are in the pool" not in result.stdout
 
-    # BUG (src/tamis/curate/tokens/pool.py, encode): warm-up records that cannot be encoded, are cut, or have no answer
-    # are left out without being counted anywhere; of the pool's all three are.
     def test_warm_up_records_that_are_lost_are_counted(self, given, world, models):
         template = (models / "base" / "chat_template.jinja").read_text(encoding="utf-8")
         shutil.copytree(models / "base", models / "refuses")

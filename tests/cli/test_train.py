@@ -408,6 +408,15 @@ class TestSources:
         path.write_text(json.dumps(found), encoding="utf-8")
         refused(train("--base", world / "swapped", "--steps", 1, "--questions", 0)[0], "tokenizer")
 
+    def test_a_base_that_was_moved(self, train, world, run):
+        moved = world / "moved" / "run"
+        shutil.copytree(run, moved)
+        recipe = (moved / "recipe.yaml").read_text(encoding="utf-8")
+        assert str(world / "base") in recipe
+        (moved / "recipe.yaml").write_text(recipe.replace(str(world / "base"), str(world / "gone")), encoding="utf-8")
+        result, _ = train("--base", world / "base", "--steps", 1, "--hold-out", 0, "--questions", 0, source=moved)
+        assert result.exit_code == 0, result.stderr
+
 
 class TestInterrupted:
     @pytest.fixture

@@ -21,9 +21,9 @@ from tamis.curate.tuning.measures import held_out_sums, solved
 from tamis.curate.tuning.settings import tune_recipe
 from tamis.data.token_rows import TokenRows, flat_of
 from tamis.engine import Engine
-from tamis.errors import DataError
+from tamis.errors import BackendError, DataError, RecipeError
 from tamis.evidence.arithmetic_probe import sums
-from tamis.models.causal_lm import find_model, load_tokenizer
+from tamis.models.causal_lm import LocalModel, find_model, load_tokenizer
 from tamis.recipe import Recipe
 from tamis.runs import Run, Step, atomic_write_text, digest_json
 from tamis.runs.digests import derive_seed
@@ -77,9 +77,9 @@ class _Work:
                 f"The tokens have ids up to {int(self.rows.ids.max())}, the tokenizer of {self.base.title!r} ends at "
                 f"{vocabulary - 1}; train the model that the tokens were made for."
             )
-        maker = self.settings.tokens_of
-        if maker is not None and maker != self.settings.base:
-            require_same_tokens(find_model(maker), self.base, self.rows)
+        maker = _found(self.settings.tokens_of) if self.settings.tokens_of != self.settings.base else None
+        if maker is not None:
+            require_same_tokens(maker, self.base, self.rows)
         self.training_rows, self.held = split_records(self.rows, self.settings.hold_out, run.recipe.seed)
         self.start = Scorer(self.base, dtype="float32", device=str(run.recipe.limits.get("device") or "auto"))
         elsewhere = ("base", "tokens_of", "arms", "seeds")  # by content, or in the key of a step of its own
@@ -189,6 +189,14 @@ class _Work:
         )
         note = "The mask is no property of the data alone: it depends on the two models that scored the tokens."
         save_tuned(first["scorer"], training, model, data=data, notes=[note], dtype=self.settings.dtype)
+
+
+def _found(name: str | None) -> LocalModel | None:
+    """The model that the tokens were made for, None if it was moved or removed: then it cannot be compared with."""
+    try:
+        return None if name is None else find_model(name)
+    except (RecipeError, BackendError):
+        return None
 
 
 def read_masks(recipe: Recipe) -> tuple[TokenRows, Mask, NDArray[np.float32]]:
