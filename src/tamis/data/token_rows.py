@@ -62,7 +62,7 @@ class TokenRows:
             raise DataError(f"TokenRows need one response flag a token: {total} tokens, {len(self.response)} flags.")
         if self.unit_ids.n_unique() != n or self.unit_ids.null_count():
             twice = self.unit_ids.filter(self.unit_ids.is_duplicated()).unique(maintain_order=True).head(3).to_list()
-            raise DataError(f"The ids of TokenRows must be unique and not null. Got these more than once: {twice}.")
+            raise DataError(f"The ids of TokenRows must be unique and not null. Got more than once or null: {twice}.")
         if n and int(self.lengths.min()) < 1:
             raise DataError(f"The record {self.unit_ids[int(self.lengths.argmin())]!r} has no token; leave it out.")
 

@@ -11,7 +11,7 @@ import numpy as np
 from tamis.evidence.resampling import Estimate, share_interval
 from tamis.runs.digests import derive_seed
 
-_NUMBER = re.compile(r"-?\d+")
+_NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class Sum:
         for line in reply.splitlines():
             numbers = _NUMBER.findall(line.replace(",", ""))
             if numbers:
-                return int(numbers[-1]) == self.answer
+                return float(numbers[-1]) == self.answer
         return False
 
 

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from tamis.curate.tokens.token_classes import token_texts
+from tamis.errors import BackendError, RecipeError
 from tamis.models.causal_lm import find_model, load_tokenizer
 from tamis.runs import Run
 from tamis.select.decided import decided
@@ -34,14 +35,21 @@ def explain(folder: str | Path, unit_id: str) -> dict[str, Any]:
     own = tokens.filter(pl.col("unit_id") == row["unit_id"])
     if own.is_empty():  # it could not be encoded
         return {**row, "tokens": []}
-    tokenizer = load_tokenizer(find_model(str(Run.open(folder).recipe.params["base"])))
     ids, response, keep, score = (own[name][0].to_list() for name in ("input_ids", "response", "keep", "score"))
-    texts = token_texts(tokenizer, ids)
+    texts = _texts(str(Run.open(folder).recipe.params["base"]), ids)
     listed = [
         {"text": text, "response": r, "keep": k, "score": None if s is None or s != s else s}
         for text, r, k, s in zip(texts, response, keep, score, strict=True)
     ]
     return {**row, "tokens": listed}
+
+
+def _texts(base: str, ids: list[int]) -> list[str]:
+    """Texts of the tokens; their ids in angle brackets where the base is gone, which alone can tell."""
+    try:
+        return token_texts(load_tokenizer(find_model(base)), ids)
+    except (RecipeError, BackendError):
+        return [f"<{i}>" for i in ids]
 
 
 def explain_text(found: dict[str, Any]) -> str:
