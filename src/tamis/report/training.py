@@ -21,6 +21,8 @@ Rows = Sequence[Mapping[str, Any]]
 DIGITS = 4
 SHARES = "share of "
 """Beginning of the names of metrics that are shares."""
+PAIRED = "change of "
+"""Beginning of the names of metrics that are paired differences to the base."""
 ALL = "all answer tokens"
 SHOWN = ("steps", "epochs", "batch_rows", "learning_rate", "schedule", "warmup", "weight_decay", "clip", "precision",
          "tune", "lora_rank", "lora_alpha", "lora_dropout", "normalise", "patience")  # fmt: skip
@@ -76,14 +78,15 @@ def _lead(run: Run, found: Found, evidence: Rows) -> Section:
     return Section(f"Fine-tuning of {found['base']['name']}", "", html, nav="")
 
 
-def _change(found: Found, evidence: Rows) -> dict[str, str] | None:
+def _change(found: Found, evidence: Rows) -> dict[str, str | None] | None:
     """Loss of held-out answers before and after, of the model that is saved."""
     own = [row for row in evidence if row["group"] == found["arms"][0]["name"] and row["split"] == ALL]
     row = next((row for row in own if row["before"] is not None), None)
     if row is None:
         return None
-    after = [row["after"], row["low"], row["high"]]
-    return {"before": decimal(row["before"], DIGITS), "after": with_interval(after, DIGITS)}
+    paired = next((row for row in own if row["metric"].startswith(PAIRED)), None)
+    by = None if paired is None else with_interval([paired["after"], paired["low"], paired["high"]], DIGITS)
+    return {"before": decimal(row["before"], DIGITS), "after": decimal(row["after"], DIGITS), "by": by}
 
 
 def _done(found: Found, evidence: Rows) -> Section:
