@@ -23,3 +23,13 @@ def test_interval_covers_the_mean_as_often_as_it_says(distinct):
 
 def test_nothing_measured_is_nan_not_zero():
     assert np.isnan(mean_interval(np.array([np.nan]), rng=np.random.default_rng(0))).all()
+
+
+def test_the_interval_of_many_values_is_that_of_the_bootstrap(monkeypatch):
+    from tamis.evidence import evidence
+
+    values = np.random.default_rng(1).gamma(2.0, 1.0, 60_000)
+    normal = evidence.mean_interval(values, rng=np.random.default_rng(0))
+    monkeypatch.setattr(evidence, "_MANY", 10**9)
+    drawn = evidence.mean_interval(values, rng=np.random.default_rng(0), n_bootstrap=400)
+    np.testing.assert_allclose(normal, drawn, atol=0.15 * (normal[1] - normal[0]))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from statistics import NormalDist
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,8 @@ SCHEMA: dict[str, Any] = {
     "better": pl.String,
 }
 _BLOCK = 1 << 22
+_MANY = 50_000
+"""Distinct values beyond which a mean is normal for all purposes, and resampling takes seconds."""
 
 
 class Evidence:
@@ -56,7 +59,7 @@ class Evidence:
 def mean_interval(
     values: np.ndarray, *, rng: np.random.Generator, level: float = 0.95, n_bootstrap: int = 1000
 ) -> tuple[float, float]:
-    """Percentile bootstrap interval of a mean.
+    """Percentile bootstrap interval of a mean; the normal one, which is the same, for more than 50,000 values.
 
     Parameters
     ----------
@@ -86,6 +89,9 @@ def mean_interval(
     if len(levels) <= 64:  # few distinct values: resampling their counts is the same draw, without touching n items
         draws = rng.multinomial(n, counts / n, size=n_bootstrap)
         means = draws @ levels / n
+    elif n > _MANY:
+        half = NormalDist().inv_cdf((1 + level) / 2) * float(values.std(ddof=1)) / n**0.5
+        return float(values.mean()) - half, float(values.mean()) + half
     else:
         per_block = max(1, _BLOCK // n)
         sizes = [min(per_block, n_bootstrap - i) for i in range(0, n_bootstrap, per_block)]
