@@ -149,7 +149,7 @@ class TestARun:
         rows, keep = masks_of(run)
         sums, counts = {"all": 0.0, "kept": 0.0}, {"all": 0, "kept": 0}
         trained = json.loads(next(finished[1].glob("steps/*-train-kept-0/training.json")).read_text())["records"]
-        from tamis.curate.tuning.job import split_records
+        from tamis.curate.tuning.masks import split_records
 
         fitted, held = split_records(rows, 0.1, 0)
         assert len(fitted) == trained

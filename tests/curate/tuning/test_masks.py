@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from tamis.curate.tuning.job import read_masks, split_records
+from tamis.curate.tuning.masks import read_masks, split_records
 from tamis.data.token_rows import TokenRows
 from tamis.errors import DataError
 from tamis.recipe import Recipe

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from tamis.curate.tuning.arms import arm_mask
-from tamis.curate.tuning.job import read_masks, split_records
+from tamis.curate.tuning.masks import read_masks, split_records
 from tamis.curate.tuning.settings import tune_recipe
 from tamis.models.causal_lm import find_model, weights_bytes
 from tamis.recipe import Recipe
