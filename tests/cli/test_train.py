@@ -458,3 +458,37 @@ class TestInterrupted:
         assert call("resume", folder).exit_code == 0
         name = "model/model.safetensors"
         assert (folder / name).read_bytes() == (finished[1] / name).read_bytes()
+
+
+def test_a_tensorboard_log_stays_when_the_training_is_done(run, tmp_path):
+    made = call("train", run, "--steps", 2, *FAST, "--tensorboard", "--out", tmp_path / "run")
+    assert made.exit_code == 0, made.stderr
+    (log,) = (tmp_path / "run").glob("steps/*-train-kept-0/tensorboard/events.out.tfevents.*")
+    assert log.stat().st_size > 0
+    assert not list((tmp_path / "run").glob("steps/*-train-kept-0/training"))
+
+
+TASK = """
+task: say_yes
+dataset_path: json
+dataset_kwargs:
+  data_files: {{test: {data}}}
+test_split: test
+output_type: multiple_choice
+doc_to_text: "{{{{question}}}}"
+doc_to_choice: ["yes", "no"]
+doc_to_target: 0
+"""
+
+
+@pytest.mark.filterwarnings("ignore")  # of the harness and its libraries
+def test_tasks_of_the_harness_are_asked_before_and_after(run, tmp_path):
+    write_rows(tmp_path / "data.jsonl", [{"question": f"say {i}"} for i in range(6)])
+    (tmp_path / "say_yes.yaml").write_text(TASK.format(data=tmp_path / "data.jsonl"))
+    made = call("train", run, "--steps", 2, *FAST, "--tasks", "say_yes", "--task-folder", tmp_path, "--task-limit", 4,
+                "--out", tmp_path / "run", "--json")  # fmt: skip
+    assert made.exit_code == 0, made.stderr
+    rows = [row for row in json.loads(made.stdout)["evidence"] if row["split"] == "lm-eval say_yes"]
+    assert [(row["group"], row["n"], row["metric"]) for row in rows] == [("kept", 4, "share right (acc)")]
+    assert rows[0]["before"] in (0, 0.25, 0.5, 0.75, 1)
+    assert "share right (acc)" in (tmp_path / "run" / "report.html").read_text()

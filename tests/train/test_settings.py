@@ -14,7 +14,7 @@ from tamis.train.schedule import rate_factor
     [
         ("steps", 0), ("steps", 1.5), ("steps", True), ("epochs", 0), ("epochs", float("nan")), ("batch_rows", 0),
         ("micro_tokens", 0), ("learning_rate", 0.0), ("learning_rate", "1e-4"), ("schedule", "sawtooth"),
-        ("warmup", 1.1), ("weight_decay", -0.1), ("clip", 0), ("precision", "float16"), ("tune", "last:0"),
+        ("warmup", 1.1), ("weight_decay", -0.1), ("clip", 0), ("precision", "float16"), ("tune", "last:-1"),
         ("tune", "last"), ("tune", None), ("lora_rank", 0), ("lora_alpha", 0), ("lora_dropout", 1.0),
         ("normalise", "batch"), ("eval_every", -1), ("patience", -1), ("checkpoint_every", 2.0), ("seed", None),
     ],

@@ -83,11 +83,12 @@ def test_another_architecture_gets_adapters_on_all_its_linear_layers():
     assert "transformer.wpe.weight" not in learning
 
 
-@pytest.mark.parametrize(("n", "layers"), [(1, {2}), (2, {1, 2}), (3, {0, 1, 2})])
+@pytest.mark.parametrize(("n", "layers"), [(0, set()), (1, {2}), (2, {1, 2}), (3, {0, 1, 2})])
 def test_the_last_layers_and_nothing_else_learn(tiny_llama, rows, mask, n, layers):
     settings = TrainSettings(**{**QUICK, "tune": f"last:{n}"})
     network, description = prepare(tiny_llama(), settings)
-    assert description.startswith(f"the last {n} of 3 layers, the final norm and the output layer learn: ")
+    named = f"the last {n} of 3 layers, " if n else ""
+    assert description.startswith(f"{named}the final norm and the output layer learn: ")
     before = state(network)
     train(network, MaskedTokens(rows, mask, pad_id=0), settings)
     inside = {name for name in before if name.startswith(tuple(f"model.layers.{each}." for each in layers))}

@@ -41,3 +41,10 @@ TuneOption = Annotated[
     str, typer.Option(help="What learns: lora, full, head or last:N layers.", rich_help_panel=HELP_TRAINING)
 ]
 LoraRankOption = Annotated[int, typer.Option(help="Rank of the adapters.", rich_help_panel=HELP_TRAINING)]
+
+
+def model_name(name: str) -> str:
+    """Name of a local model without the prefix that judges have; a folder or file by its absolute path."""
+    name = name.removeprefix("hf:")
+    path = Path(name).expanduser()
+    return str(path.absolute()) if path.is_dir() or path.suffix == ".gguf" else name

@@ -24,6 +24,7 @@ from tamis.cli.options import (
     SeedOption,
     TuneOption,
     WorkersOption,
+    model_name,
 )
 
 HELP_RANKING = "Ranking"
@@ -120,13 +121,6 @@ def tokens(
         return show_plan(recipe, json_=json_)
     running = Running(engine=engine, workers=workers, address=address, quiet=quiet, json_=json_)
     return start_and_execute(recipe, out=out, running=running)
-
-
-def model_name(name: str) -> str:
-    """Name of a local model without the prefix that judges have; a folder or file by its absolute path."""
-    name = name.removeprefix("hf:")
-    path = Path(name).expanduser()
-    return str(path.absolute()) if path.is_dir() or path.suffix == ".gguf" else name
 
 
 def outcome(summary: dict[str, Any]) -> str:

@@ -9,6 +9,7 @@ import typer
 
 from tamis.cli.console import JsonOption, guarded
 from tamis.cli.options import (
+    HELP_RUN,
     HELP_TRAINING,
     BatchRowsOption,
     DeviceOption,
@@ -18,6 +19,7 @@ from tamis.cli.options import (
     QuietOption,
     SeedOption,
     TuneOption,
+    model_name,
 )
 
 HELP_COMPARE = "Comparison"
@@ -64,6 +66,19 @@ def train(
     questions: Annotated[
         int, typer.Option(help="Sums that the model is asked before and after.", rich_help_panel=HELP_COMPARE)
     ] = 20,
+    tasks: Annotated[
+        str | None,
+        typer.Option(help="Tasks of lm-eval to ask before and after, with commas.", rich_help_panel=HELP_COMPARE),
+    ] = None,
+    task_folder: Annotated[
+        Path | None, typer.Option(help="Folder of further task files of lm-eval.", rich_help_panel=HELP_COMPARE)
+    ] = None,
+    task_limit: Annotated[
+        int | None, typer.Option(help="Questions of each task (default: all).", rich_help_panel=HELP_COMPARE)
+    ] = None,
+    tensorboard: Annotated[
+        bool, typer.Option("--tensorboard", help="Write a TensorBoard log too.", rich_help_panel=HELP_RUN)
+    ] = False,
     dtype: Annotated[str, typer.Option(help="Of the saved model: auto, float32, bfloat16, float16.")] = "auto",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
     device: DeviceOption = "auto",
@@ -77,7 +92,6 @@ def train(
     """
     from tamis.cli.execute import Running, start_and_execute
     from tamis.cli.plan import show_plan
-    from tamis.cli.tokens import model_name
     from tamis.curate.tuning.settings import tune_recipe
     from tamis.recipe import Recipe
 
@@ -89,10 +103,13 @@ def train(
         "batch_rows": batch_rows, "learning_rate": learning_rate, "schedule": schedule, "warmup": warmup,
         "weight_decay": weight_decay, "clip": clip, "tune": tune, "lora_rank": lora_rank, "precision": precision,
         "eval_every": eval_every, "patience": patience,
+        "tasks": None if tasks is None else [each.strip() for each in tasks.split(",")],
+        "task_folder": None if task_folder is None else str(task_folder.absolute()), "task_limit": task_limit,
     }  # fmt: skip
     given = {k: v for k, v in params.items() if v is not None}
     inputs = {"tokens": str(tokens.absolute())}
-    recipe = Recipe(method="train", inputs=inputs, params=given, seed=seed, limits={"device": device})
+    limits: dict[str, Any] = {"device": device, "tensorboard": tensorboard}
+    recipe = Recipe(method="train", inputs=inputs, params=given, seed=seed, limits=limits)
     tune_recipe(recipe)  # before a folder is made
     if dry_run:
         return show_plan(recipe, json_=json_)

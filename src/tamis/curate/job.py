@@ -16,7 +16,6 @@ from tamis.curate.budget import canonical_order
 from tamis.curate.ds2 import DS2, VERSION
 from tamis.curate.evidence import curation_evidence
 from tamis.curate.findings import curation_frame, findings
-from tamis.curate.pool import READ_OPTIONS, read_pool
 from tamis.curate.ratings import require_measured
 from tamis.curate.vectors import pool_vectors
 from tamis.data import Signal, Table, write
@@ -25,6 +24,7 @@ from tamis.errors import DataError, IncompleteError, RecipeError, did_you_mean, 
 from tamis.neighbors import NeighborGraph, assemble, knn_graph, merge_duplicates, query_blocks, search_block, unit_rows
 from tamis.neighbors.blocks import GraphBlock
 from tamis.recipe import Recipe
+from tamis.recipe.pool import READ_OPTIONS, read_pool
 from tamis.runs import Run, Step, atomic_write_text, digest_file, digest_json
 from tamis.runs.digests import DIGEST_BYTES
 from tamis.runs.step_files import save_array, write_frame

@@ -7,10 +7,10 @@ from typing import Any
 import polars as pl
 
 from tamis.curate.job import ds2_of, ratings_of
-from tamis.curate.pool import read_pool
 from tamis.data import text_digests
 from tamis.models import VectorStore, get_embedder
 from tamis.recipe import Recipe
+from tamis.recipe.pool import read_pool
 
 FLOAT_BYTES, INDEX_BYTES = 4, 4
 BASE_BYTES = 400_000_000

@@ -5,11 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 
 from tamis.evidence.resampling import Estimate, share_interval
 from tamis.runs.digests import derive_seed
+
+REPLY_TOKENS = 24
+"""Enough for an answer with a word or two around it."""
 
 _NUMBER = re.compile(r"-?\d+(?:\.\d+)?")
 
@@ -42,12 +46,25 @@ def sums(n: int, *, seed: int) -> list[Sum]:
     return [Sum(f"What is {a} + {b}? Answer with the number only.", a + b) for a, b in pairs]
 
 
-def solved_share(asked: Sequence[Sum], write: Callable[[list[str]], list[str]]) -> Estimate:
-    """Share of sums that a model solves, with a Wilson interval.
+class Question(Protocol):
+    """Something asked, and what counts as solved."""
+
+    @property
+    def question(self) -> str:
+        """What the model reads."""
+        ...
+
+    def solved(self, reply: str) -> bool:
+        """Whether a reply solves it."""
+        ...
+
+
+def solved_share(asked: Sequence[Question], write: Callable[[list[str]], list[str]]) -> Estimate:
+    """Share of questions that a model solves, with a Wilson interval.
 
     Parameters
     ----------
-    asked : sequence of Sum
+    asked : sequence of Question
     write : callable
         From questions to replies, greedy.
     """

@@ -124,14 +124,14 @@ def load(model: LocalModel, *, dtype: str = "auto", device: str = "auto") -> tup
         If the folder is not on this machine and the name leads to another model here.
     """
     require("torch", "transformers")
-    folder = _folder_here(model)
+    folder = folder_here(model)
     return _network(folder, *_placed(dtype, device)), _tokenizer(folder)
 
 
 def load_own(model: LocalModel, *, dtype: str = "float32", device: str = "auto") -> Any:
     """Load a copy of a model whose weights may be changed; parameters and errors as for :func:`load`."""
     require("torch", "transformers")
-    folder = _folder_here(model)
+    folder = folder_here(model)
     return _read_network(folder, *_placed(dtype, device))
 
 
@@ -156,7 +156,7 @@ def _placed(dtype: str, device: str) -> tuple[str, str]:
 
 def weights_bytes(model: LocalModel) -> int:
     """Memory of the weights in float32, as the sizes of their files tell; a file in half precision counts double."""
-    folder = Path(_folder_here(model))
+    folder = Path(folder_here(model))
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     halved = str(config.get("dtype") or config.get("torch_dtype")) in ("bfloat16", "float16")
     return (2 if halved else 1) * sum(path.stat().st_size for path in folder.glob("*.safetensors"))
@@ -165,13 +165,13 @@ def weights_bytes(model: LocalModel) -> int:
 def load_tokenizer(model: LocalModel) -> Any:
     """Load the tokenizer without the weights."""
     require("transformers")
-    return _tokenizer(_folder_here(model))
+    return _tokenizer(folder_here(model))
 
 
 def context_length(model: LocalModel) -> int | None:
     """Tokens that the model was made for, as its configuration says; None if it says nothing."""
     require("transformers")
-    return _context_length(_folder_here(model))
+    return _context_length(folder_here(model))
 
 
 @lru_cache(maxsize=1)
@@ -218,7 +218,7 @@ def _context_length(folder: str) -> int | None:
     return getattr(config.get_text_config(decoder=True), "max_position_embeddings", None)
 
 
-def _folder_here(model: LocalModel) -> str:
+def folder_here(model: LocalModel) -> str:
     """Return the model's folder, found anew by name on a machine of a cluster that does not have it there."""
     if Path(model.folder).is_dir():
         return model.folder

@@ -57,6 +57,15 @@ class GumbelNoise:
         return scores / self.temperature - torch.stack(draws).log().to(scores.device)
 
 
+def greedy_replies(network: Any, tokenizer: Any, questions: Sequence[str], *, max_tokens: int) -> list[str]:
+    """Let a model answer questions, each as in a chat of its own, by its likeliest tokens."""
+    from tamis.models.chat_tokens import prompt_tokens
+
+    texts = [prompt_tokens([{"role": "user", "content": each}], tokenizer) for each in questions]
+    replies = write_replies(network, tokenizer, texts, temperature=0, max_tokens=max_tokens, seeds=[0] * len(texts))
+    return [reply.text for reply in replies]
+
+
 def write_replies(
     network: Any,
     tokenizer: Any,

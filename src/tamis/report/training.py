@@ -19,7 +19,7 @@ Found = Mapping[str, Any]
 Rows = Sequence[Mapping[str, Any]]
 
 DIGITS = 4
-SHARES = "share of "
+SHARES = "share "
 """Beginning of the names of metrics that are shares."""
 PAIRED = "change of "
 """Beginning of the names of metrics that are paired differences to the base."""

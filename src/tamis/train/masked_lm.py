@@ -81,6 +81,13 @@ class MaskedTokens:
         self, network: Any, positions: Sequence[int] | NDArray[np.int64]
     ) -> tuple[Tensor, NDArray[np.int64]]:
         """Return the loss of each kept token, shape (K,), and whose it is, as an index into ``positions``."""
+        states, targets, row = self.states(network, positions)
+        return _chunked_losses(network, states, targets), row
+
+    def states(
+        self, network: Any, positions: Sequence[int] | NDArray[np.int64]
+    ) -> tuple[Tensor, Tensor, NDArray[np.int64]]:
+        """Return what the head reads to predict each kept token, shape (K, H), the tokens, and whose they are."""
         import torch
 
         at: NDArray[np.int64] = np.asarray(positions, dtype=np.int64)
@@ -92,7 +99,7 @@ class MaskedTokens:
         ids = torch.from_numpy(self._read(at)).to(device)
         targets = torch.from_numpy(self.rows.ids[places].astype(np.int64)).to(device)
         states = hidden_states(network, ids)[torch.from_numpy(row).to(device), torch.from_numpy(column).to(device)]
-        return _chunked_losses(network, states, targets), row
+        return states, targets, row
 
     def _read(self, positions: NDArray[np.int64]) -> NDArray[np.int64]:
         """Token ids up to the last kept token, without it, padded on the right, shape (B, L)."""

@@ -13,7 +13,7 @@ from tamis.errors import parameter_error
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 NORMALISATIONS = ("step", "micro")
-_LAST = re.compile(r"last:([1-9][0-9]*)")
+_LAST = re.compile(r"last:(0|[1-9][0-9]*)")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -47,7 +47,7 @@ class TrainSettings:
         everything in float32. ``"auto"``: bfloat16 on CUDA, else float32.
     tune : str, default "lora"
         Which weights learn: ``"lora"`` (low-rank adapters), ``"full"`` (all), ``"head"`` (the output layer) or
-        ``"last:N"`` (the last N layers, the final norm and the output layer).
+        ``"last:N"`` (the last N layers, the final norm and the output layer; N may be 0).
     lora_rank : int, default 64
     lora_alpha : int, default 16
         Adapters are scaled by ``lora_alpha / lora_rank``.
@@ -174,7 +174,7 @@ _EXPECTED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("weight_decay", "a float >= 0", lambda value: _number(value) and value >= 0),
     ("clip", "a float > 0 or None", lambda value: value is None or _positive(value)),
     ("precision", *_one_of(*PRECISIONS)),
-    ("tune", "'lora', 'full', 'head' or 'last:N' with N >= 1", _tuning),
+    ("tune", "'lora', 'full', 'head' or 'last:N' with N >= 0", _tuning),
     ("lora_rank", "an int >= 1", _whole(1)),
     ("lora_alpha", "an int >= 1", _whole(1)),
     ("lora_dropout", "a float in [0, 1)", lambda value: _number(value) and 0 <= value < 1),

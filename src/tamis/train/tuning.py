@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
 from typing import Any
 
 from tamis.errors import RecipeError
+from tamis.models.decoder_layers import decoder_layers
 from tamis.runs.digests import derive_seed
 from tamis.train.seeded import seeded
 from tamis.train.settings import TrainSettings
@@ -49,7 +49,7 @@ def prepare(network: Any, settings: TrainSettings) -> tuple[Any, str]:
         network.requires_grad_(True)
         what = "all weights learn"
     else:
-        what = _last_layers(network, settings.last_layers or 0)
+        what = _last_layers(network, settings.last_layers)
     learning = sum(parameter.numel() for parameter in network.parameters() if parameter.requires_grad)
     total = sum(parameter.numel() for parameter in network.parameters())
     return network, f"{what}: {learning:,} of {total:,} weights"
@@ -82,49 +82,26 @@ def _with_adapters(network: Any, settings: TrainSettings) -> tuple[Any, str]:
     return adapted, f"LoRA adapters of rank {settings.lora_rank} on {where} learn"
 
 
-def _last_layers(network: Any, n: int) -> str:
-    """Let the head learn alone, or with n > 0 the last n layers and the final norm too; say so."""
+def _last_layers(network: Any, n: int | None) -> str:
+    """Let the head learn, alone or (n not None) with the final norm and the last n layers; say so."""
     head, embeddings = network.get_output_embeddings(), network.get_input_embeddings()
     if head is None:
         raise RecipeError(f"{type(network).__name__} has no output layer that could learn; use tune='full'.")
     learning, what = [head], "the output layer learns"
-    if n:
-        owner, layers = _decoder_layers(network)
+    if n is not None:
+        decoder = decoder_layers(network)
+        layers, norm = decoder.layers, [] if decoder.norm is None else [decoder.norm]
         if n > len(layers):
             raise RecipeError(
                 f"The 'tune' parameter of TrainSettings asks for the last {n} layers, but {type(network).__name__} has "
                 f"{len(layers)}; use 'last:{len(layers)}' or fewer."
             )
-        norm = _final_norm(owner)
         learning += [*layers[len(layers) - n :], *norm]
-        what = f"the last {n} of {len(layers)} layers{', the final norm' * len(norm)} and the output layer learn"
+        named = [f"the last {n} of {len(layers)} layers"] * bool(n) + ["the final norm"] * len(norm)
+        what = f"{', '.join(named)} and the output layer learn" if named else what
     network.requires_grad_(False)
     for module in learning:
         module.requires_grad_(True)
     if head.weight is embeddings.weight:
         what += " (the output layer is TIED to the input embeddings, so that these learn too)"
     return what
-
-
-def _decoder_layers(network: Any) -> tuple[Any, Any]:
-    """The longest list of modules in the decoder, lists within lists aside, and the module that owns it."""
-    found = list(_module_lists(network.get_decoder()))
-    if not found:
-        raise RecipeError(f"{type(network).__name__} has no list of layers; use tune='head' or 'full'.")
-    return max(found, key=lambda pair: len(pair[1]))
-
-
-def _module_lists(module: Any) -> Iterator[tuple[Any, Any]]:
-    from torch.nn import ModuleList
-
-    for child in module.children():
-        if isinstance(child, ModuleList):
-            yield module, child
-        else:
-            yield from _module_lists(child)
-
-
-def _final_norm(owner: Any) -> list[Any]:
-    """The last module beside the layers with one-dimensional weights only, if any; Bloom has one before them too."""
-    sizes = [(child, [parameter.dim() for parameter in child.parameters()]) for child in owner.children()]
-    return [child for child, dims in sizes if dims and max(dims) == 1][-1:]

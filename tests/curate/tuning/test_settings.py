@@ -54,7 +54,7 @@ def test_what_is_said_arrives():
         ({"hold_out": "a"}, "[0, 1)"), ({"dtype": "int8"}, "'bfloat16'"),
         ({"steps": 0}, ">= 1"), ({"epochs": 0}, "> 0"), ({"batch_rows": 0}, ">= 1"), ({"learning_rate": 0}, "> 0"),
         ({"schedule": "x"}, "'cosine'"), ({"warmup": 2}, "[0, 1]"), ({"weight_decay": -1}, ">= 0"),
-        ({"clip": -1.0}, "> 0"), ({"precision": "half"}, "'float32'"), ({"tune": "last:0"}, "'last:N'"),
+        ({"clip": -1.0}, "> 0"), ({"precision": "half"}, "'float32'"), ({"tune": "last:-1"}, "'last:N'"),
         ({"patience": -1, "eval_every": 1}, ">= 0"), ({"eval_every": 0.5}, ">= 0"), ({"normalise": ""}, "'step'"),
         ({"arms": []}, "different ones of"), ({"arms": ["kept", "kept"]}, "different ones of"),
     ],

@@ -8,7 +8,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from tamis.curate.pool import read_pool
 from tamis.curate.rating.matrices import MIN_ROWS
 from tamis.curate.rating.prompt import Prepared, judge_prompt
 from tamis.curate.rating.raters import Rater, parse_raters
@@ -20,6 +19,7 @@ from tamis.models import get_embedder, read_vectors
 from tamis.models.judging import JudgePrompt
 from tamis.models.pricing import PriceTable
 from tamis.recipe import Recipe
+from tamis.recipe.pool import read_pool
 
 
 @dataclass(frozen=True)

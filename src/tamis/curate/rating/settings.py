@@ -8,8 +8,8 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from tamis.curate.pool import READ_OPTIONS
 from tamis.errors import RecipeError, did_you_mean, parameter_error
+from tamis.recipe.pool import READ_OPTIONS
 
 _SHARE = re.compile(r"\s*(\d+(?:\.\d+)?)\s*(%?)\s*")
 SCORINGS = ("expected", "generate")

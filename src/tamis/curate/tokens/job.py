@@ -12,29 +12,31 @@ import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
-from tamis.curate.pool import READ_OPTIONS
 from tamis.curate.tokens.cleaner import VERSION
 from tamis.curate.tokens.evidence import token_evidence
 from tamis.curate.tokens.findings import findings
 from tamis.curate.tokens.outcome import Outcome
 from tamis.curate.tokens.pool import PART_ROWS, encode, part_numbers, pool_and_warmup, rows_of, warmup_rows
 from tamis.curate.tokens.rounding import flipped_share
-from tamis.curate.tokens.scoring import ScorePart, Scorer, flat_losses
+from tamis.curate.tokens.scoring import ScorePart, flat_losses
 from tamis.curate.tokens.settings import TokenRecipe
 from tamis.curate.tokens.stages import require_slices, self_evolving
 from tamis.curate.tokens.summary import Setting, said, summary
 from tamis.curate.tokens.token_classes import Vocabulary
 from tamis.curate.tokens.tokenizers import require_same_tokens
-from tamis.curate.tokens.training import save_tuned, train_step, training_of
 from tamis.data import write
 from tamis.data.token_rows import TokenRows
 from tamis.engine import Engine
 from tamis.errors import RecipeError
 from tamis.models.causal_lm import find_model, load_tokenizer
+from tamis.recipe.pool import READ_OPTIONS
 from tamis.runs import Run, Step, atomic_write_text
 from tamis.runs.digests import derive_seed
 from tamis.runs.step_files import write_frame
 from tamis.runs.steps import Progress, part_path
+from tamis.train.masked_lm import MaskedTokens
+from tamis.train.step import save_tuned, train_step, training_of
+from tamis.train.tuned_model import TunedModel
 
 Floats = NDArray[np.float32]
 
@@ -81,11 +83,11 @@ class _Work:
         if self.settings.mode == "self-evolving":
             require_slices(len(self.rows), self.settings.slices)
         device = str(run.recipe.limits.get("device") or "auto")
-        self.start = Scorer(self.base, dtype=self.settings.dtype, device=device)
+        self.start = TunedModel(self.base, dtype=self.settings.dtype, device=device)
         self.warmup: dict[str, Any] | None = None
         self.reference_name, self.reference_fingerprint = "", ""
         self.trainings: dict[int, dict[str, Any]] = {}
-        self.final: Scorer | None = None
+        self.final: TunedModel | None = None
         self.last: dict[str, Any] = {}
 
     def _key_steps(self) -> None:
@@ -104,11 +106,11 @@ class _Work:
 
     def fixed(self) -> Outcome:
         """Rank the whole pool by one reference."""
-        scorer = self._given() if self.settings.reference is not None else self._warmed_up()
+        model = self._given() if self.settings.reference is not None else self._warmed_up()
         base = self._losses("base", self.start)
-        reference = self._losses("reference", scorer, reference=self.reference_fingerprint)
+        reference = self._losses("reference", model, reference=self.reference_fingerprint)
         outcome = Outcome.fixed(self.cleaner, self.rows, base, reference)
-        self.flips = self._flips(scorer, outcome) if self.settings.check_rows else None
+        self.flips = self._flips(model, outcome) if self.settings.check_rows else None
         return outcome
 
     def self_evolving(self) -> Outcome:
@@ -121,7 +123,7 @@ class _Work:
             nonlocal latest
             step = self.run.step(f"train-{stage}", **self.decides)
             settings = replace(self.training, seed=derive_seed(self.training.seed, "stage", stage))
-            latest = train_step(step, latest, rows, mask, settings, progress=self.progress)
+            latest = train_step(step, latest, MaskedTokens(rows, mask, pad_id=0), settings, progress=self.progress)
             self.trainings[stage] = self.last = training_of(step.folder)
 
         def losses(stage: int, rows: TokenRows) -> Floats:
@@ -145,7 +147,7 @@ class _Work:
         self.final = latest
         return outcome
 
-    def _given(self) -> Scorer:
+    def _given(self) -> TunedModel:
         """The reference that the recipe names."""
         reference = find_model(str(self.settings.reference))
         if reference.fingerprint == self.base.fingerprint and not self.settings.allow_same:
@@ -157,40 +159,42 @@ class _Work:
         self.reference_name, self.reference_fingerprint = reference.title, reference.fingerprint
         return replace(self.start, model=reference)
 
-    def _warmed_up(self) -> Scorer:
+    def _warmed_up(self) -> TunedModel:
         """The base, fine-tuned on the warm-up records."""
         step = self.run.step("warm-up", **self.trains)
         rows = warmup_rows(self.tokens.folder)
-        scorer = train_step(step, self.start, rows, rows.response, self.training, progress=self.progress)
+        model = train_step(
+            step, self.start, MaskedTokens(rows, rows.response, pad_id=0), self.training, progress=self.progress
+        )
         said = self.last = training_of(step.folder)
-        self.final = scorer
+        self.final = model
         self.warmup = {"records": said["records"], "tokens": said["tokens"], "steps": said["steps"],
                        "tune": self.training.tune, "learns": said["learns"],
                        "loss": [[i + 1, loss] for i, loss in enumerate(said["losses"])]}  # fmt: skip
         self.reference_name = f"{self.base.title}, warmed up on {len(rows)} records"
         self.reference_fingerprint = step.key
-        return scorer
+        return model
 
-    def _losses(self, name: str, scorer: Scorer, **depends: Any) -> Floats:
+    def _losses(self, name: str, model: TunedModel, **depends: Any) -> Floats:
         """Losses of the whole pool by one model."""
         step = self.run.step(name, **self.scores, **depends)
-        return self._score(step, scorer, self.tokens.folder, part_numbers(self.tokens))
+        return self._score(step, model, self.tokens.folder, part_numbers(self.tokens))
 
-    def _score(self, step: Step, scorer: Scorer, folder: Path, numbers: list[int]) -> Floats:
+    def _score(self, step: Step, model: TunedModel, folder: Path, numbers: list[int]) -> Floats:
         if not step.complete:
             sizes = [pl.scan_parquet(part_path(folder, n)).select(pl.len()).collect().item() for n in numbers]
-            task = ScorePart(scorer, str(folder), self.cleaner.with_prompt_tokens)
+            task = ScorePart(model, str(folder), self.cleaner.with_prompt_tokens)
             step.map(task, numbers, engine=self.engine, sizes=sizes, progress=self.progress)
         return flat_losses(pl.concat(list(step.parts())))
 
-    def _flips(self, scorer: Scorer, outcome: Outcome) -> list[float | None]:
+    def _flips(self, model: TunedModel, outcome: Outcome) -> list[float | None]:
         """Share of decisions that bfloat16 would turn, on some records."""
         step = self.run.step("rounding", **self.decides, reference=self.reference_fingerprint)
         path = step.folder / "flips.json"
         if not step.complete:
             started = time.monotonic()
             found = flipped_share(
-                outcome, self.start, scorer, n_rows=self.settings.check_rows, seed=self.run.recipe.seed
+                outcome, self.start, model, n_rows=self.settings.check_rows, seed=self.run.recipe.seed
             )
             atomic_write_text(path, json.dumps(found) + "\n")
             step.finish(seconds=time.monotonic() - started)

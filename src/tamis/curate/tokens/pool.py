@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import polars as pl
 
-from tamis.curate.pool import read_pool
 from tamis.curate.tokens.settings import TokenSettings
 from tamis.data import Table, read, text_digests
 from tamis.data.readers import parse
@@ -19,6 +18,7 @@ from tamis.errors import DataError
 from tamis.models.causal_lm import LocalModel, context_length, load_tokenizer
 from tamis.models.chat_tokens import EncodedChats, encode_chats
 from tamis.recipe import Recipe
+from tamis.recipe.pool import read_pool
 from tamis.runs import Step, atomic_write_text
 from tamis.runs.digests import derive_seed
 from tamis.runs.step_files import write_frame

@@ -8,15 +8,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from tamis.curate.tokens.outcome import Outcome
-from tamis.curate.tokens.scoring import Scorer
 from tamis.data.token_rows import TokenRows
 from tamis.evidence.ratios import ratio_interval
 from tamis.evidence.resampling import to_json
 from tamis.runs.digests import derive_seed
+from tamis.train.tuned_model import TunedModel
 
 
 def flipped_share(
-    outcome: Outcome, base: Scorer, reference: Scorer, *, n_rows: int, seed: int
+    outcome: Outcome, base: TunedModel, reference: TunedModel, *, n_rows: int, seed: int
 ) -> list[float | None] | None:
     """Share of decisions that turn when both models compute in bfloat16, with an interval over records.
 
@@ -26,7 +26,7 @@ def flipped_share(
     ----------
     outcome : Outcome
         Of the scoring proper.
-    base, reference : Scorer
+    base, reference : TunedModel
     n_rows : int
         Records to score again.
     seed : int
@@ -44,9 +44,9 @@ def flipped_share(
     return to_json(ratio_interval(*counts, bounds=(0.0, 1.0)))
 
 
-def _rounded_losses(scorer: Scorer, rows: TokenRows, where: NDArray[np.bool_]) -> NDArray[np.float32]:
+def _rounded_losses(model: TunedModel, rows: TokenRows, where: NDArray[np.bool_]) -> NDArray[np.float32]:
     from tamis.models.bfloat16 import in_bfloat16
     from tamis.train.token_losses import token_losses
 
-    with in_bfloat16(replace(scorer, dtype="float32").own()) as network:
+    with in_bfloat16(replace(model, dtype="float32").own()) as network:
         return token_losses(network, rows, where=where)

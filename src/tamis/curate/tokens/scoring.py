@@ -1,77 +1,24 @@
-"""Losses of a pool by one model: the base, another model, or the base with what it learned on the way."""
+"""Losses of the parts of a pool by one model."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-from functools import lru_cache
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import polars as pl
 from numpy.typing import NDArray
 
 from tamis.data.token_rows import TokenRows, flat_of, listed
-from tamis.models.causal_lm import LocalModel, load_own
-from tamis.models.lm_head import require_split
 from tamis.runs.steps import part_path
-from tamis.train.settings import TrainSettings
-
-
-@dataclass(frozen=True)
-class Scorer:
-    """A model with the weights that it has at one point.
-
-    Attributes
-    ----------
-    model : LocalModel
-    learned : tuple of str
-        Files of :func:`tamis.train.learned.save_learned`, in the order of training.
-    settings : TrainSettings
-        Of those trainings.
-    dtype, device : str
-        As for :func:`tamis.models.causal_lm.load`.
-    """
-
-    model: LocalModel
-    learned: tuple[str, ...] = ()
-    settings: TrainSettings = field(default_factory=TrainSettings)
-    dtype: str = "auto"
-    device: str = "auto"
-
-    def network(self) -> Any:
-        """Load it; a process keeps the last one that it loaded."""
-        return _network(self)
-
-    def own(self) -> Any:
-        """Load a copy in float32 whose weights may be changed."""
-        from tamis.train.learned import with_learned
-
-        network = load_own(self.model, device=self.device)
-        for path in self.learned:
-            network = with_learned(network, Path(path), self.settings)
-        return network
-
-
-@lru_cache(maxsize=1)
-def _network(scorer: Scorer) -> Any:
-    import torch
-
-    if scorer.learned:
-        network = scorer.own()
-        if scorer.dtype != "auto" or network.device.type != "cpu":
-            network = network.to(torch.bfloat16 if scorer.dtype == "auto" else getattr(torch, scorer.dtype))
-    else:
-        network = load_own(scorer.model, dtype=scorer.dtype, device=scorer.device)
-    require_split(network, scorer.model.name)
-    return network
+from tamis.train.tuned_model import TunedModel
 
 
 @dataclass(frozen=True)
 class ScorePart:
     """Losses of the records of one part of the tokens; runs wherever the engine puts it."""
 
-    scorer: Scorer
+    model: TunedModel
     folder: str
     with_prompt_tokens: bool
 
@@ -81,7 +28,7 @@ class ScorePart:
 
         rows = TokenRows.from_frame(pl.read_parquet(part_path(Path(self.folder), number)))
         where = np.ones(len(rows.ids), dtype=bool) if self.with_prompt_tokens else rows.response
-        losses = token_losses(self.scorer.network(), rows, where=where)
+        losses = token_losses(self.model.network(), rows, where=where)
         return pl.DataFrame([rows.unit_ids, listed(losses, rows.offsets).alias("loss")])
 
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass, fields
 from typing import Any
 
-from tamis.curate.pool import READ_OPTIONS
 from tamis.curate.tokens.cleaner import TokenCleaner
 from tamis.errors import RecipeError, did_you_mean, parameter_error
 from tamis.models.causal_lm import DTYPES
 from tamis.recipe import Recipe
+from tamis.recipe.pool import READ_OPTIONS
 from tamis.train.settings import TrainSettings
 
 MODES = ("fixed", "self-evolving")

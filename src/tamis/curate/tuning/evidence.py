@@ -56,6 +56,11 @@ def tuning_evidence(
             share = float(np.mean([each["solved"][0] for each in own]))
             right = share_interval(share * questions, questions)
             rows.append(_row(SOLVED, "arithmetic probe", arm, before["solved"][0], right, questions, "higher"))
+        for task, earlier in enumerate(before.get("tasks", ())):
+            # the mean over seeds, each end too: more seeds make no more questions
+            ends = np.array([each["tasks"][task]["estimate"] for each in own], dtype=np.float64).mean(axis=0)
+            name, split = f"share right ({earlier['metric']})", f"lm-eval {earlier['task']}"
+            rows.append(_row(name, split, arm, earlier["estimate"][0], ends, earlier["n"], "higher"))
     if "all" in arms:
         for arm in arms:
             pairs = [

@@ -5,27 +5,31 @@ from __future__ import annotations
 import json
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tamis.curate.tokens.scoring import Scorer
 from tamis.curate.tokens.tokenizers import require_same_tokens
-from tamis.curate.tokens.training import save_tuned, train_step, training_of
 from tamis.curate.tuning.arms import ARMS, arm_mask
 from tamis.curate.tuning.evidence import tuning_evidence
 from tamis.curate.tuning.masks import Mask, read_masks, split_records
-from tamis.curate.tuning.measures import held_out_sums, solved
+from tamis.curate.tuning.measures import held_out_sums
 from tamis.curate.tuning.settings import tune_recipe
 from tamis.engine import Engine
 from tamis.errors import BackendError, DataError, RecipeError
-from tamis.evidence.arithmetic_probe import sums
+from tamis.evidence.arithmetic_probe import REPLY_TOKENS, solved_share, sums
+from tamis.evidence.lm_tasks import require_tasks, task_scores
 from tamis.models.causal_lm import LocalModel, find_model, load_tokenizer
+from tamis.models.generated_reply import greedy_replies
 from tamis.runs import Run, Step, atomic_write_text, digest_json
 from tamis.runs.digests import derive_seed
 from tamis.runs.step_files import write_frame
 from tamis.runs.steps import Progress
+from tamis.train.masked_lm import MaskedTokens
+from tamis.train.step import save_tuned, train_step, training_of
+from tamis.train.tuned_model import TunedModel
 
 VERSION = 1
 
@@ -64,6 +68,7 @@ class _Work:
     def __init__(self, run: Run, progress: Progress | None) -> None:
         self.run, self.progress = run, progress
         self.settings, self.training = tune_recipe(run.recipe)
+        require_tasks(self.settings.tasks, self.settings.task_folder)  # before a model is run
         self.base = find_model(self.settings.base)
         self.rows, self.keep, self.score = read_masks(run.recipe)
         vocabulary = len(load_tokenizer(self.base))
@@ -76,7 +81,7 @@ class _Work:
         if maker is not None:
             require_same_tokens(maker, self.base, self.rows)
         self.training_rows, self.held = split_records(self.rows, self.settings.hold_out, run.recipe.seed)
-        self.start = Scorer(self.base, dtype="float32", device=str(run.recipe.limits.get("device") or "auto"))
+        self.start = TunedModel(self.base, dtype="float32", device=str(run.recipe.limits.get("device") or "auto"))
         elsewhere = ("base", "tokens_of", "arms", "seeds")  # by content, or in the key of a step of its own
         params = {k: v for k, v in run.recipe.params.items() if k not in elsewhere}
         self.key = {"version": VERSION, "params": params,
@@ -92,18 +97,23 @@ class _Work:
         places = self.rows.places(self.held)
         return {"all answer tokens": self.rows.response[places], "tokens that the run kept": self.keep[places]}
 
-    def measure(self, step: Step, scorer: Scorer) -> dict[str, Any]:
+    def measure(self, step: Step, model: TunedModel) -> dict[str, Any]:
         """Losses of held-out records and the share of sums solved, measured once."""
         path = step.folder / "measured.json"
         if not step.complete:
             started = time.monotonic()
-            network = scorer.network()
+            network = model.network()
             measured: dict[str, Any] = {"sums": {}, "solved": None}
+            settings, tokenizer = self.settings, load_tokenizer(self.base)
             if len(self.held):
                 measured["sums"] = held_out_sums(network, self.rows.take(self.held), self.masks_held())
-            if self.settings.questions:
-                asked = sums(self.settings.questions, seed=self.run.recipe.seed)
-                measured["solved"] = solved(network, load_tokenizer(self.base), asked)
+            if settings.questions:
+                asked = sums(settings.questions, seed=self.run.recipe.seed)
+                write = partial(greedy_replies, network, tokenizer, max_tokens=REPLY_TOKENS)
+                measured["solved"] = solved_share(asked, write)
+            measured["tasks"] = task_scores(
+                network, tokenizer, settings.tasks, folder=settings.task_folder, limit=settings.task_limit
+            )
             atomic_write_text(path, json.dumps(measured) + "\n")
             step.finish(seconds=time.monotonic() - started)
         found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
@@ -120,9 +130,12 @@ class _Work:
         step = self.step(f"train-{arm}-{seed}", arm=arm, number=seed)
         settings = replace(self.training, seed=seeded)
         held_out = self._held_out if settings.patience else None
-        scorer = train_step(step, self.start, rows, mask, settings, progress=self.progress, held_out=held_out)
-        measured = self.measure(self.step(f"measure-{arm}-{seed}", arm=arm, number=seed), scorer)
-        return {"measured": measured, "training": training_of(step.folder), "scorer": scorer}
+        model = train_step(
+            step, self.start, MaskedTokens(rows, mask, pad_id=0), settings, progress=self.progress, held_out=held_out,
+            tensorboard=bool(self.run.recipe.limits.get("tensorboard")),
+        )  # fmt: skip
+        measured = self.measure(self.step(f"measure-{arm}-{seed}", arm=arm, number=seed), model)
+        return {"measured": measured, "training": training_of(step.folder), "model": model}
 
     def _held_out(self, network: Any) -> float:
         rows, mask = self.rows.take(self.held), self.masks_held()["all answer tokens"]
@@ -133,7 +146,7 @@ class _Work:
         step = self.step("decide", arms=list(self.settings.arms), seeds=self.settings.seeds)
         counts = {name: np.bincount(self.rows.take(self.held).row_of[mask], minlength=len(self.held)).tolist()
                   for name, mask in self.masks_held().items()} if len(self.held) else {}  # fmt: skip
-        results = [{key: value for key, value in each.items() if key != "scorer"} for each in found]
+        results = [{key: value for key, value in each.items() if key != "model"} for each in found]
         evidence = tuning_evidence(before, results, counts, questions=self.settings.questions)
         first = found[0]
         model = self.run.folder / "model"
@@ -183,7 +196,7 @@ class _Work:
             f"token file {digest_json(self.run.manifest['identity']['inputs'])}"
         )
         note = "The mask is no property of the data alone: it depends on the two models that scored the tokens."
-        save_tuned(first["scorer"], training, model, data=data, notes=[note], dtype=self.settings.dtype)
+        save_tuned(first["model"], training, model, data=data, notes=[note], dtype=self.settings.dtype)
 
 
 def _found(name: str | None) -> LocalModel | None:

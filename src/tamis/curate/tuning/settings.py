@@ -32,6 +32,12 @@ class TuneSettings:
         Share of the records that is not trained on, to measure with; 0 for none.
     questions : int, default=20
         Sums that the models are asked before and after; 0 for none.
+    tasks : list of str
+        Tasks of the LM evaluation harness that the models are asked before and after.
+    task_folder : str, optional
+        Folder of further task files.
+    task_limit : int, optional
+        Questions of each task. Default: all.
     dtype : str, default="auto"
         Of the saved model: float32, bfloat16 or float16; ``auto`` is float32 on the CPU, bfloat16 on a GPU.
     """
@@ -42,6 +48,9 @@ class TuneSettings:
     seeds: int = 1
     hold_out: float = 0.1
     questions: int = 20
+    tasks: tuple[str, ...] = ()
+    task_folder: str | None = None
+    task_limit: int | None = None
     dtype: str = "auto"
 
     def validate(self) -> None:
@@ -58,8 +67,14 @@ class TuneSettings:
                 raise RecipeError(f"There is no arm called {arm!r}.{did_you_mean(str(arm), list(ARMS))}")
         if not self.arms or len(set(self.arms)) < len(self.arms):
             raise parameter_error(name, "arms", f"different ones of {', '.join(ARMS)}", list(self.arms))
-        for parameter, least in (("seeds", 1), ("questions", 0)):
+        if not isinstance(self.tasks, tuple) or not all(isinstance(task, str) for task in self.tasks):
+            raise parameter_error(name, "tasks", "a list of names of lm-eval tasks", self.tasks)
+        if self.task_folder is not None and not isinstance(self.task_folder, str):
+            raise parameter_error(name, "task_folder", "the path of a folder", self.task_folder)
+        for parameter, least in (("seeds", 1), ("questions", 0), ("task_limit", 1)):
             value = getattr(self, parameter)
+            if value is None and parameter == "task_limit":
+                continue
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise parameter_error(name, parameter, f"an int in [{least}, inf)", value)
         if isinstance(self.hold_out, bool) or not isinstance(self.hold_out, int | float) or not 0 <= self.hold_out < 1:
@@ -87,8 +102,9 @@ def tune_recipe(recipe: Recipe) -> tuple[TuneSettings, TrainSettings]:
     if not recipe.params.get("base"):
         raise RecipeError("A train recipe needs the parameter 'base', the model to train; add --base MODEL.")
     given: dict[str, Any] = dict(recipe.params)
-    if isinstance(given.get("arms"), list):
-        given["arms"] = tuple(given["arms"])
+    for name in ("arms", "tasks"):
+        if isinstance(given.get(name), list):
+            given[name] = tuple(given[name])
     settings = TuneSettings(**{k: given[k] for k in own if k in given})
     train = TrainSettings(**{k: given[k] for k in training if k in given}, seed=recipe.seed)
     settings.validate()

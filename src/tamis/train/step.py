@@ -1,4 +1,4 @@
-"""Training on some tokens as a step of a run: resumed from its checkpoint, kept as the weights that changed."""
+"""Training as a step of a run: resumed from its checkpoint, kept as the weights that changed."""
 
 from __future__ import annotations
 
@@ -10,14 +10,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
-from tamis.curate.tokens.scoring import Scorer
-from tamis.data.token_rows import TokenRows
 from tamis.runs import Step, atomic_write_text
 from tamis.runs.steps import Progress
+from tamis.train.objective import Objective
 from tamis.train.settings import TrainSettings
+from tamis.train.tuned_model import TunedModel
 
 LEARNED = "learned.safetensors"
 CHECKPOINT_STEPS = 10
@@ -26,35 +23,34 @@ CHECKPOINT_STEPS = 10
 
 def train_step(
     step: Step,
-    start: Scorer,
-    rows: TokenRows,
-    mask: NDArray[np.bool_],
+    start: TunedModel,
+    objective: Objective,
     settings: TrainSettings,
     *,
     progress: Progress | None,
     held_out: Callable[[Any], float] | None = None,
-) -> Scorer:
-    """Train on the tokens of a mask and return the model with what it learned.
+    tensorboard: bool = False,
+) -> TunedModel:
+    """Train a language model and return it with what it learned.
 
     Parameters
     ----------
     step : Step
-        Its folder gets ``learned.safetensors``, ``training.json`` and ``metrics.jsonl``.
-    start : Scorer
+        Its folder gets ``learned.safetensors``, ``training.json``, ``metrics.jsonl`` and the log of TensorBoard.
+    start : TunedModel
         The model that training begins with.
-    rows : TokenRows
-    mask : ndarray of bool, shape (T,)
+    objective : Objective
+        Of tokens, such as :class:`tamis.train.masked_lm.MaskedTokens`.
     settings : TrainSettings
     progress : callable, optional
         Called with (step name, optimiser steps done, in all).
-    held_out : callable, optional
+    held_out, tensorboard
         As for :func:`tamis.train.loop.train`.
     """
     path = step.folder / LEARNED
     if not step.complete:
         from tamis.train.learned import save_learned
         from tamis.train.loop import train
-        from tamis.train.masked_lm import MaskedTokens
         from tamis.train.tuning import prepare
 
         started = time.monotonic()
@@ -62,17 +58,21 @@ def train_step(
         folder = step.folder / "training"
         trained = train(
             network,
-            MaskedTokens(rows, mask, pad_id=0),
+            objective,
             replace(settings, checkpoint_every=CHECKPOINT_STEPS),
             folder=folder,
             held_out=held_out,
             progress=progress,
             name=step.name,
+            tensorboard=tensorboard,
         )
         save_learned(network, path)
-        said = {"records": len(rows), "tokens": int(mask.sum()), "learns": learns, **trained.to_json()}
+        tokens = int(objective.weights.sum())
+        said = {"records": len(objective), "tokens": tokens, "learns": learns, **trained.to_json()}
         atomic_write_text(step.folder / "training.json", json.dumps(said) + "\n")
         shutil.copyfile(folder / "metrics.jsonl", step.folder / "metrics.jsonl")
+        if tensorboard:
+            shutil.copytree(folder / "tensorboard", step.folder / "tensorboard", dirs_exist_ok=True)
         step.finish(seconds=time.monotonic() - started)
     shutil.rmtree(step.folder / "training", ignore_errors=True)  # after the step: half a checkpoint would be in the way
     return replace(start, learned=(*start.learned, str(path)), settings=settings)
@@ -85,13 +85,13 @@ def training_of(folder: Path) -> dict[str, Any]:
 
 
 def save_tuned(
-    tuned: Scorer, training: dict[str, Any], folder: Path, *, data: str, notes: Sequence[str], dtype: str = "auto"
+    tuned: TunedModel, training: dict[str, Any], folder: Path, *, data: str, notes: Sequence[str], dtype: str = "auto"
 ) -> None:
     """Save a model with what it learned as a folder that transformers loads, unless the folder is there.
 
     Parameters
     ----------
-    tuned : Scorer
+    tuned : TunedModel
     training : dict
         As :func:`training_of` returns it, of the last training.
     folder : Path
