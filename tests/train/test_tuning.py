@@ -121,6 +121,32 @@ def test_a_tied_head_says_that_the_embeddings_learn_too(tiny_llama, rows, mask):
     assert network.lm_head.weight is network.model.embed_tokens.weight
 
 
+def test_a_tied_head_learns_what_a_copy_of_it_would_learn(tiny_llama, rows, mask):
+    """In one step: later the layers read other embeddings."""
+    import torch
+
+    tied, untied = tiny_llama(tied=True), tiny_llama(tied=False)
+    untied.load_state_dict(tied.state_dict())
+    settings = TrainSettings(**{**QUICK, "tune": "last:1", "steps": 1})
+    for network in (tied, untied):
+        prepare(network, settings)
+        train(network, MaskedTokens(rows, mask, pad_id=0), settings)
+    for name in ("lm_head.weight", "model.norm.weight", "model.layers.2.mlp.up_proj.weight"):
+        assert torch.equal(tied.state_dict()[name], untied.state_dict()[name]), name
+
+
+def test_a_network_that_was_stopped_at_its_embeddings_can_learn_whole_again(tiny_llama, rows, mask):
+    import torch
+
+    network, fresh = tiny_llama(tied=True), tiny_llama(tied=True)
+    prepare(network, TrainSettings(**{**QUICK, "tune": "head"}))
+    settings = TrainSettings(**{**QUICK, "tune": "full"})
+    for each in (network, fresh):
+        prepare(each, settings)
+        train(each, MaskedTokens(rows, mask, pad_id=0), settings)
+    assert all(torch.equal(a, b) for a, b in zip(network.parameters(), fresh.parameters(), strict=True))
+
+
 def test_a_setting_that_is_wrong_is_named(tiny_llama):
     with pytest.raises(RecipeError, match="The 'tune' parameter of TrainSettings"):
         prepare(tiny_llama(), TrainSettings(tune="adapters"))

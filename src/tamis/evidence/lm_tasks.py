@@ -78,8 +78,8 @@ def task_scores(
             )  # fmt: skip
     except (OSError, ValueError, RuntimeError) as error:
         raise BackendError(
-            f"The tasks {', '.join(tasks)} could not be asked ({first_line(error)}); their data has to be in the cache of "
-            "the library datasets, or reachable."
+            f"The tasks {', '.join(tasks)} could not be asked ({first_line(error)}); their data has to be in the cache "
+            "of the library datasets, or reachable."
         ) from error
     return [_score(task, found) for task in tasks]
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from tamis.errors import RecipeError
 from tamis.models.decoder_layers import decoder_layers
@@ -11,6 +12,8 @@ from tamis.runs.digests import derive_seed
 from tamis.train.seeded import seeded
 from tamis.train.settings import TrainSettings
 
+_STOPPED: WeakKeyDictionary[Any, Any] = WeakKeyDictionary()
+"""Input embeddings that no gradient reaches, and what ends that."""
 PROJECTIONS = ("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj")
 
 
@@ -43,6 +46,8 @@ def prepare(network: Any, settings: TrainSettings) -> tuple[Any, str]:
     settings.validate()
     if hasattr(network, "get_base_model"):
         raise RecipeError("This model carries adapters already; merge(network) them before it is prepared anew.")
+    if (stopped := _STOPPED.pop(network.get_input_embeddings(), None)) is not None:
+        stopped.remove()
     if settings.tune == "lora":
         network, what = _with_adapters(network, settings)
     elif settings.tune == "full":
@@ -103,5 +108,14 @@ def _last_layers(network: Any, n: int | None) -> str:
     for module in learning:
         module.requires_grad_(True)
     if head.weight is embeddings.weight:
-        what += " (the output layer is TIED to the input embeddings, so that these learn too)"
+        _STOPPED[embeddings] = embeddings.register_forward_hook(_detached)
+        what += (
+            " (the output layer is TIED to the input embeddings, so that these learn too, by what they put out: "
+            "nothing flows back through the layers below)"
+        )
     return what
+
+
+def _detached(module: Any, args: Any, output: Any) -> Any:
+    """What the model reads is no reason for its embeddings to learn: that would need a pass back through all layers."""
+    return output.detach()
