@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from tamis.neighbors import NeighborGraph, knn_graph
     from tamis.noise import TransitionMatrix, estimate_transition
     from tamis.people import PeerPrediction
+    from tamis.prune import LayerPruner, LayerScores
     from tamis.recipe import Recipe
     from tamis.report import write_report
     from tamis.runs import Run
@@ -38,6 +39,8 @@ __version__ = "0.1.0"
 _HOMES = {
     "DS2": "tamis.curate",
     "Evidence": "tamis.evidence",
+    "LayerPruner": "tamis.prune",
+    "LayerScores": "tamis.prune",
     "NeighborGraph": "tamis.neighbors",
     "PeerPrediction": "tamis.people",
     "Recipe": "tamis.recipe",
@@ -66,6 +69,8 @@ __all__ = [
     "DS2",
     "DataError",
     "Evidence",
+    "LayerPruner",
+    "LayerScores",
     "NeighborGraph",
     "PeerPrediction",
     "Recipe",

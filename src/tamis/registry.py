@@ -6,7 +6,7 @@ stay fast. A new method adds one line to :data:`METHODS`.
 Examples
 --------
 >>> sorted(METHODS)
-['ds2', 'peers', 'tokens']
+['ds2', 'peers', 'prune', 'tokens']
 >>> METHODS["ds2"].paper
 'arXiv 2410.10877'
 """
@@ -66,7 +66,7 @@ class JobEntry(Entry):
     plan_text : str
         ``"module:function"`` that writes such a plan as text.
     source : str
-        Role of the input that a run is named after.
+        Role of the input, or name of the parameter, that a run is named after.
     """
 
     job: str
@@ -152,6 +152,22 @@ METHODS: dict[str, MethodEntry] = {
         explain="tamis.people.explain:explain",
         explain_text="tamis.people.explain:explain_text",
         source="answers",
+    ),
+    "prune": MethodEntry(
+        target="tamis.prune.pruner:LayerPruner",
+        summary="Take whole layers out of a language model, heal what is left, show what it cost.",
+        job="tamis.prune.job:prune",
+        verb="prune",
+        decides="layers",
+        paper="arXiv 2411.15558",
+        docs="docs/prune.md",
+        section="tamis.report.prune:section",
+        outcome="tamis.cli.prune:outcome",
+        plan="tamis.prune.plan:plan_pruning",
+        plan_text="tamis.prune.plan:plan_text",
+        explain="tamis.prune.explain:explain",
+        explain_text="tamis.prune.explain:explain_text",
+        source="model",
     ),
     "tokens": MethodEntry(
         target="tamis.curate.tokens.cleaner:TokenCleaner",

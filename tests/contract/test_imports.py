@@ -30,6 +30,8 @@ PUBLIC = [
     "DS2",
     "DataError",
     "Evidence",
+    "LayerPruner",
+    "LayerScores",
     "NeighborGraph",
     "PeerPrediction",
     "Recipe",

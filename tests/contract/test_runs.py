@@ -11,8 +11,6 @@ from tamis.recipe import Recipe
 from tamis.registry import ENGINES, METHODS
 from tamis.runs import Run
 
-ENDS = ("selection.parquet", "evidence.parquet", "selected.jsonl")
-
 
 class Stopper:
     """Progress that raises KeyboardInterrupt at its n-th report."""
@@ -59,12 +57,13 @@ def go(recipe, folder, *, engine="inline", progress=None):
         return job(run, engine=get_engine(engine, workers=2), progress=progress)
 
 
-def ends(folder):
-    return {name: (folder / name).read_bytes() for name in ENDS}
+@pytest.fixture(scope="module")
+def ends(world):
+    return lambda folder: {name: (folder / name).read_bytes() for name in world.ends}
 
 
 @pytest.fixture(scope="module")
-def straight(recipe, tmp_path_factory):
+def straight(recipe, ends, tmp_path_factory):
     """A run in one go: its results, and how often it reported progress."""
     folder = tmp_path_factory.mktemp("straight") / "run"
     counter = Counter()
@@ -76,7 +75,7 @@ def test_there_are_several_shards_to_lose(straight):
     assert len(straight[2]) >= 4
 
 
-def test_resume_equals_a_straight_run_wherever_it_was_stopped(recipe, straight, tmp_path):
+def test_resume_equals_a_straight_run_wherever_it_was_stopped(recipe, straight, ends, tmp_path):
     for at in range(len(straight[2])):
         folder = tmp_path / f"at-{at}" / "run"
         with pytest.raises(KeyboardInterrupt):
@@ -97,20 +96,20 @@ def test_resume_computes_no_finished_shard_again(recipe, straight, tmp_path):
     assert {p: p.stat().st_mtime_ns for p in parts} == parts
 
 
-def test_resuming_a_finished_run_changes_nothing(recipe, straight):
+def test_resuming_a_finished_run_changes_nothing(recipe, straight, ends):
     folder, before, _, summary = straight
     assert go(recipe, folder) == summary
     assert ends(folder) == before
 
 
 @pytest.mark.parametrize("engine", sorted(ENGINES))
-def test_every_engine_gives_the_same_bytes(recipe, straight, tmp_path, engine):
+def test_every_engine_gives_the_same_bytes(recipe, straight, ends, tmp_path, engine):
     folder = tmp_path / engine / "run"
     go(recipe, folder, engine=engine)
     assert ends(folder) == straight[1]
 
 
-def test_any_engine_resumes_the_work_of_another(recipe, straight, tmp_path):
+def test_any_engine_resumes_the_work_of_another(recipe, straight, ends, tmp_path):
     for first, second in (("inline", "process"), ("process", "inline")):
         folder = tmp_path / first / "run"
         with pytest.raises(KeyboardInterrupt):

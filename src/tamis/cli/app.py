@@ -15,6 +15,7 @@ from tamis.cli import (
     peers_follow,
     peers_simulate,
     plan,
+    prune,
     rate,
     report,
     resume,
@@ -47,6 +48,9 @@ peers.app.command("audit")(peers.audit)
 peers.app.command("simulate")(peers_simulate.simulate)
 peers.app.command("follow")(peers_follow.follow)
 app.add_typer(peers.app, name="peers")
+prune.app.command("cut")(prune.cut)
+prune.app.command("scores")(prune.scores)
+app.add_typer(prune.app, name="prune")
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)

@@ -50,15 +50,15 @@ def start_and_execute(recipe: Recipe, *, out: Path | None, running: Running) -> 
     ----------
     recipe : Recipe
     out : Path or None
-        Run directory; None derives it from the verb, the pool and the recipe's identity.
+        Run directory; None derives it from the verb, the pool or model, and the recipe's identity.
     running : Running
     """
     # before a folder is made for an engine or a method that does not exist, or for no input
     engine, entry = running.get_engine(), lookup("method", recipe.method, JOBS)
-    source = recipe.input_path(entry.source)
+    named = recipe.params[entry.source] if entry.source in recipe.params else recipe.input_path(entry.source)
     if out is None:
         identity = recipe.identity({role: digest_file(path) for role, path in recipe.inputs.items()})
-        out = Path("runs") / f"{entry.verb}-{source.name.split('.')[0]}-{digest_json(identity)[:8]}"
+        out = Path("runs") / f"{entry.verb}-{Path(str(named)).name.split('.')[0]}-{digest_json(identity)[:8]}"
     return execute(Run.start(out, recipe, command=command_line()), engine=engine, running=running)
 
 

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import typer
-from typer.core import TyperGroup
 
 from tamis.cli.console import JsonOption, guarded
+from tamis.cli.default_command import falling_back_to
 from tamis.cli.options import AddressOption, EngineOption, QuietOption, SeedOption, WorkersOption
 from tamis.cli.peers_options import (
     HELP_SCORE,
@@ -36,18 +36,8 @@ WIDTH = 34
 """Characters of the picture of one worker."""
 
 
-class AuditByDefault(TyperGroup):
-    """A group whose first word may be a file: then it means ``audit``."""
-
-    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        """Put ``audit`` in front of what is no subcommand."""
-        if args and args[0] not in self.commands and args[0] not in ctx.help_option_names:
-            args = ["audit", *args]
-        return list(super().parse_args(ctx, args))
-
-
 app = typer.Typer(
-    cls=AuditByDefault,
+    cls=falling_back_to("audit"),
     no_args_is_help=True,
     help="Which crowd workers add information beyond an LLM? 'tamis peers ANSWERS --llm LABELS' scores and flags them; "
     "'tamis peers audit --help' shows its options.",

@@ -82,7 +82,7 @@ class Step:
                         source,
                         self.folder / source.relative_to(other),
                         ignore=shutil.ignore_patterns(left_out, "step.json"),
-                        copy_function=_link_or_copy,
+                        copy_function=link_or_copy,
                         dirs_exist_ok=True,
                     )
                 atomic_write_text(self.folder / "_DONE" / "all", "")
@@ -147,7 +147,8 @@ def _key_of(folder: Path) -> str | None:
     return key
 
 
-def _link_or_copy(source: str, target: str) -> None:
+def link_or_copy(source: str, target: str) -> None:
+    """Give a file a second name, or copy it where the file system cannot."""
     Path(target).unlink(missing_ok=True)
     try:
         os.link(source, target)
