@@ -54,6 +54,8 @@ BENCHMARKS = (
     Benchmark("peers_product"),
     Benchmark("tokens"),
     Benchmark("tokens_downstream"),
+    Benchmark("prune"),
+    Benchmark("prune_streaming"),
 )
 
 
