@@ -243,19 +243,22 @@ class _Work:
         for name in ("scores.csv", "scores.json"):
             chosen.scores.write(folder / name, kept=chosen.pruner.kept_, **said)
         if models:
-            config = text_section(self.config)
-            lists = any(isinstance(config.get(key), list) for key in (*PER_LAYER, *INDEX_LISTS))
-            hub = self.settings.model.count("/") == 1 and not Path(self.settings.model).exists()
-            listed = mergekit_yaml(  # mergekit finds folders and models of the hub, no GGUF file and no wheel
-                self.settings.model if hub else self.model.folder, chosen.pruner.kept_, dtype=found["model"]["dtype"] or "float32",
-                per_layer_entries=lists,
-            )  # fmt: skip
-            atomic_write_text(folder / "mergekit.yaml", listed)
+            atomic_write_text(folder / "mergekit.yaml", self._mergekit(chosen))
             atomic_write_text(folder / "model" / "README.md", prune_card(found, evidence.frame.to_dicts()))
         chosen.pruner.select().write(folder / "selection.parquet")
         done = summary(folder, found, evidence.frame.to_dicts())
         self.run.finish("incomplete" if chosen.pruner.undecided_ else "complete", done)
         return done
+
+    def _mergekit(self, chosen: Chosen) -> str:
+        config, model = text_section(self.config), self.settings.model
+        hub = model.count("/") == 1 and not Path(model).exists()
+        return mergekit_yaml(
+            model if hub else self.model.folder,  # mergekit finds folders and the hub, no GGUF file and no wheel
+            chosen.pruner.kept_,
+            dtype=_dtype(self.checkpoint),
+            per_layer_entries=any(isinstance(config.get(key), list) for key in (*PER_LAYER, *INDEX_LISTS)),
+        )
 
     def _setting(self) -> Setting:
         return Setting(self.settings, self.model, self.checkpoint, self.texts, self.heal, self.training,
