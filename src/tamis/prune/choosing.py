@@ -78,11 +78,14 @@ def choose(scores: Sequence[LayerScores], settings: PruneSettings, seed: int, *,
     pruners = [settings.pruner(each.criterion, len(each), seed).fit(each) for each in scores]
     dense, candidates, best = None, [], 0
     broken: list[str] = []
+    known: dict[frozenset[int], list[float]] = {}
     if len(scores) > 1:
         found = losses("candidates", [(), *(each.dropped_ for each in pruners)])
         if found is not None:
             dense, *values = [_perplexity(each) for each in found]
             _require_finite(dense)
+            known = {frozenset(each.dropped_): value for each, value in zip(pruners, values, strict=True)}
+            known[frozenset()] = dense
             finite = [i for i, value in enumerate(values) if np.isfinite(value[0])]
             if not finite:
                 raise DataError(f"No cut of the {len(scores)} candidates gives a finite loss; {_INSTEAD}.")
@@ -97,11 +100,13 @@ def choose(scores: Sequence[LayerScores], settings: PruneSettings, seed: int, *,
     if own.criterion != GIVEN and not pruner.undecided_:
         longest = min(len(pruner.order_), len(pruner.dropped_) + settings.curve)
         cuts = [pruner.order_[:n] for n in range(longest + 1)]
-        found = losses("curve", cuts)
-        points = [_perplexity(each) for each in found or ()]
-        if points:
-            _require_finite(dense := points[0])
-        for cut, point in zip(cuts, points, strict=False):
+        new = [cut for cut in cuts if frozenset(cut) not in known]
+        found = losses("curve", new)
+        if found is not None:
+            known |= {frozenset(cut): _perplexity(each) for cut, each in zip(new, found, strict=True)}
+            _require_finite(dense := known[frozenset()])
+        for cut in cuts if known else ():
+            point = known[frozenset(cut)]
             if np.isfinite(point[0]):
                 curve.append({"dropped": len(cut), "layer": cut[-1] if cut else None, "perplexity": point})
             elif len(cut) == len(pruner.dropped_) and own.criterion not in broken:
