@@ -141,7 +141,8 @@ def table_of(found: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
     rows = []
     for arm in dict.fromkeys(row["arm"] for row in found):
         mean, _, _ = interval(np.array([by[arm, seed] for seed in seeds]))
-        row: dict[str, Any] = {"arm": arm, "loss": mean, "less": CONTROL.get(arm, "")}
+        row: dict[str, Any] = {"arm": arm, "loss": mean, "less": CONTROL.get(arm, ""), "difference": None, "low": None,
+                               "high": None}  # fmt: skip
         if arm in CONTROL and CONTROL[arm] != arm:
             gap, low, high = interval(np.array([by[arm, s] - by[CONTROL[arm], s] for s in seeds]))
             row |= {"difference": gap, "low": low, "high": high}
@@ -188,7 +189,7 @@ def main() -> None:
         rows_ = table_of(found, split)
         report.table(f"Held-out loss on {split}, nats; difference to the control of the same schedule, paired", rows_)
         for row in rows_:
-            if "difference" in row:
+            if row["difference"] is not None:
                 words = f"{row['difference']:+.4f} ({row['low']:+.4f} to {row['high']:+.4f})"
                 report.bars.append(reported(f"tokens: {row['arm']} less {row['less']}, {split}", words))
     report.finish()
