@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -41,6 +41,31 @@ TuneOption = Annotated[
     str, typer.Option(help="What learns: lora, full, head or last:N layers.", rich_help_panel=HELP_TRAINING)
 ]
 LoraRankOption = Annotated[int, typer.Option(help="Rank of the adapters.", rich_help_panel=HELP_TRAINING)]
+HELP_TASKS = "Tasks of the LM evaluation harness"
+
+TasksOption = Annotated[
+    str | None, typer.Option(help="Tasks to ask before and after, with commas.", rich_help_panel=HELP_TASKS)
+]
+TaskFolderOption = Annotated[
+    Path | None, typer.Option(help="Folder of further task files.", rich_help_panel=HELP_TASKS)
+]
+TaskLimitOption = Annotated[
+    int | None, typer.Option(help="Questions of each task (default: all).", rich_help_panel=HELP_TASKS)
+]
+
+
+def task_params(tasks: str | None, folder: Path | None, limit: int | None) -> dict[str, Any]:
+    """Parameters of a recipe that name tasks of lm-eval."""
+    return {
+        "tasks": None if tasks is None else listed(tasks),
+        "task_folder": None if folder is None else str(folder.absolute()),
+        "task_limit": limit,
+    }
+
+
+def listed(text: str) -> list[str]:
+    """Names with commas between them, as a list."""
+    return [each.strip() for each in text.split(",")]
 
 
 def model_name(name: str) -> str:

@@ -10,7 +10,6 @@ import typer
 from tamis.cli.console import JsonOption, guarded
 from tamis.cli.default_command import falling_back_to
 from tamis.cli.options import (
-    HELP_RUN,
     AddressOption,
     DeviceOption,
     EngineOption,
@@ -18,8 +17,13 @@ from tamis.cli.options import (
     IdColumnOption,
     QuietOption,
     SeedOption,
+    TaskFolderOption,
+    TaskLimitOption,
+    TasksOption,
     WorkersOption,
+    listed,
     model_name,
+    task_params,
 )
 from tamis.cli.prune_options import (
     HELP_EVIDENCE,
@@ -47,7 +51,6 @@ from tamis.cli.prune_options import (
     WindowsOption,
     given,
     inputs_of,
-    listed,
 )
 
 AUTO = "reverse,bi,angular"
@@ -120,15 +123,9 @@ def cut(
         int,
         typer.Option(help="Sums, and bracket questions, that both models are asked.", rich_help_panel=HELP_EVIDENCE),
     ] = 20,
-    tasks: Annotated[
-        str | None, typer.Option(help="Tasks of lm-eval, with commas.", rich_help_panel=HELP_EVIDENCE)
-    ] = None,
-    task_folder: Annotated[
-        Path | None, typer.Option(help="Folder of further task files.", rich_help_panel=HELP_EVIDENCE)
-    ] = None,
-    task_limit: Annotated[
-        int | None, typer.Option(help="Questions of each task.", rich_help_panel=HELP_EVIDENCE)
-    ] = None,
+    tasks: TasksOption = None,
+    task_folder: TaskFolderOption = None,
+    task_limit: TaskLimitOption = None,
     curve: CurveOption = 3,
     no_speed: Annotated[
         bool, typer.Option("--no-speed", help="Do not time the models.", rich_help_panel=HELP_EVIDENCE)
@@ -160,8 +157,7 @@ def cut(
         "seq_len": seq_len, "magnitude_reduction": magnitude_reduction, "magnitude_p": magnitude_p,
         "taylor_absolute": taylor_absolute, "protect_first": protect_first, "protect_last": protect_last,
         "protect": protect, "fidelity": fidelity, "held_records": held_records, "questions": questions,
-        "tasks": None if tasks is None else listed(tasks),
-        "task_folder": None if task_folder is None else str(task_folder.absolute()), "task_limit": task_limit,
+        **task_params(tasks, task_folder, task_limit),
         "curve": curve, "speed": not no_speed, "limit": limit, "config": list(config or []) or None,
         "allow_post_norm": allow_post_norm, "format": format, "id_column": id_column, "dtype": dtype,
     }  # fmt: skip
@@ -197,7 +193,7 @@ def scores(
     curve: CurveOption = 3,
     dtype: DtypeOption = "auto",
     device: DeviceOption = "auto",
-    seed: Annotated[int, typer.Option(help="Seed.", rich_help_panel=HELP_RUN)] = 42,
+    seed: SeedOption = 42,
     engine: EngineOption = "inline",
     workers: WorkersOption = None,
     address: AddressOption = None,

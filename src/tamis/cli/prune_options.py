@@ -69,11 +69,6 @@ DtypeOption = Annotated[
 ]
 
 
-def listed(text: str) -> list[str]:
-    """Names with commas between them, as a list."""
-    return [each.strip() for each in text.split(",") if each.strip()]
-
-
 def inputs_of(**files: Path | None) -> dict[str, str]:
     """Inputs of a recipe from the files that were given; a run stands for the records that it kept."""
     from tamis.runs.selected import records_of

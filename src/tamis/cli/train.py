@@ -18,8 +18,13 @@ from tamis.cli.options import (
     LoraRankOption,
     QuietOption,
     SeedOption,
+    TaskFolderOption,
+    TaskLimitOption,
+    TasksOption,
     TuneOption,
+    listed,
     model_name,
+    task_params,
 )
 
 HELP_COMPARE = "Comparison"
@@ -66,16 +71,9 @@ def train(
     questions: Annotated[
         int, typer.Option(help="Sums that the model is asked before and after.", rich_help_panel=HELP_COMPARE)
     ] = 20,
-    tasks: Annotated[
-        str | None,
-        typer.Option(help="Tasks of lm-eval to ask before and after, with commas.", rich_help_panel=HELP_COMPARE),
-    ] = None,
-    task_folder: Annotated[
-        Path | None, typer.Option(help="Folder of further task files of lm-eval.", rich_help_panel=HELP_COMPARE)
-    ] = None,
-    task_limit: Annotated[
-        int | None, typer.Option(help="Questions of each task (default: all).", rich_help_panel=HELP_COMPARE)
-    ] = None,
+    tasks: TasksOption = None,
+    task_folder: TaskFolderOption = None,
+    task_limit: TaskLimitOption = None,
     tensorboard: Annotated[
         bool, typer.Option("--tensorboard", help="Write a TensorBoard log too.", rich_help_panel=HELP_RUN)
     ] = False,
@@ -98,13 +96,12 @@ def train(
     tokens, own = _mask_file(run)
     params: dict[str, Any] = {
         "base": own if base is None else model_name(base), "tokens_of": own,
-        "arms": [each.strip() for each in arms.split(",")],
+        "arms": listed(arms),
         "seeds": seeds, "hold_out": hold_out, "questions": questions, "dtype": dtype, "steps": steps, "epochs": epochs,
         "batch_rows": batch_rows, "learning_rate": learning_rate, "schedule": schedule, "warmup": warmup,
         "weight_decay": weight_decay, "clip": clip, "tune": tune, "lora_rank": lora_rank, "precision": precision,
         "eval_every": eval_every, "patience": patience,
-        "tasks": None if tasks is None else [each.strip() for each in tasks.split(",")],
-        "task_folder": None if task_folder is None else str(task_folder.absolute()), "task_limit": task_limit,
+        **task_params(tasks, task_folder, task_limit),
     }  # fmt: skip
     given = {k: v for k, v in params.items() if v is not None}
     inputs = {"tokens": str(tokens.absolute())}

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import norm
+from scipy.stats import norm, t
 
 Floats = NDArray[np.float64]
 Estimate = tuple[float, float, float]
@@ -61,6 +61,19 @@ def share_interval(count: float, n: float, *, level: float = 0.95) -> Estimate:
     middle = (p + z**2 / (2 * n)) / (1 + z**2 / n)
     half = z / (1 + z**2 / n) * float(np.sqrt(p * (1 - p) / n + z**2 / (4 * n**2)))
     return float(p), max(0.0, middle - half) if p > 0 else 0.0, min(1.0, middle + half) if p < 1 else 1.0
+
+
+def student_interval(values: Sequence[float], *, level: float = 0.95) -> Estimate:
+    """Mean of repeats, such as seeds or rounds, with a Student interval.
+
+    Examples
+    --------
+    >>> student_interval([1.0, 2.0, 3.0])
+    (2.0, -0.484..., 4.484...)
+    """
+    n, mean = len(values), float(np.mean(values))
+    half = float(t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    return mean, mean - half, mean + half
 
 
 def difference_interval(a: Estimate, b: Estimate) -> Estimate:

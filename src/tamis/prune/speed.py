@@ -7,9 +7,8 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
-from tamis.evidence.resampling import Estimate
+from tamis.evidence.resampling import Estimate, student_interval
 
 PROMPT_TOKENS, NEW_TOKENS, ROUNDS = 256, 32, 5
 
@@ -74,7 +73,5 @@ def _now(network: Any) -> float:
 
 def mean_over_rounds(values: list[float]) -> Estimate:
     """Geometric mean with a Student interval over rounds, of logarithms: a speed is never negative."""
-    n, logs = len(values), np.log(values)
-    half = float(t.ppf(0.975, n - 1) * np.std(logs, ddof=1) / np.sqrt(n))
-    mean = float(np.mean(logs))
-    return float(np.exp(mean)), float(np.exp(mean - half)), float(np.exp(mean + half))
+    value, low, high = np.exp(student_interval(np.log(values).tolist())).tolist()
+    return value, low, high

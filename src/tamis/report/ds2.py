@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 from markupsafe import Markup
 
-from tamis.errors import RunStateError
 from tamis.report import charts
 from tamis.report.ds2_sentences import (
     scale_sentence,
@@ -18,7 +17,7 @@ from tamis.report.ds2_sentences import (
     unidentified_classes,
     verdict_of,
 )
-from tamis.report.findings import read_findings
+from tamis.report.findings import read_evidence, read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import count, plural, render, seconds, share
 from tamis.report.section import Section
@@ -255,11 +254,8 @@ def _composition(rows: list[dict[str, Any]], n_pool: int, n_kept: int) -> list[d
 
 
 def _helped(run: Run, found: dict[str, Any]) -> Section:
-    path = run.folder / "evidence.parquet"
-    if not path.exists():
-        raise RunStateError(f"The run {run.folder} holds no evidence.parquet; `tamis resume {run.folder}` writes it.")
     tested = [r for r in found["raters"] if r["rules"]["rank"] is not None]
-    html = render("ds2/helped.html.j2", evidence=pl.read_parquet(path).to_dicts(), tested=tested)
+    html = render("ds2/helped.html.j2", evidence=read_evidence(run), tested=tested)
     return Section("Did it help?", "What do the kept records look like beside the pool?", html, nav="Did it help")
 
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import polars as pl
+
 from tamis.errors import RunStateError
 from tamis.runs import Run
 
@@ -30,3 +32,17 @@ def read_findings(run: Run, step: str) -> dict[str, Any]:
     raise RunStateError(
         f"The run {run.folder} holds no findings to report; `tamis resume {run.folder}` computes what is missing."
     )
+
+
+def read_evidence(run: Run) -> list[dict[str, Any]]:
+    """Read the rows of ``evidence.parquet``.
+
+    Raises
+    ------
+    RunStateError
+        If it is absent.
+    """
+    path = run.folder / "evidence.parquet"
+    if not path.exists():
+        raise RunStateError(f"The run {run.folder} holds no evidence.parquet; `tamis resume {run.folder}` writes it.")
+    return pl.read_parquet(path).to_dicts()

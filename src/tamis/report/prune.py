@@ -6,15 +6,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from markupsafe import Markup
 
-from tamis.errors import RunStateError
 from tamis.prune.criteria_list import GIVEN
 from tamis.prune.evidence import PERPLEXITY, SPEEDS
 from tamis.report import prune_numbers as numbers
 from tamis.report import prune_sentences as sentences
-from tamis.report.findings import read_findings
+from tamis.report.findings import read_evidence, read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.prune_charts import Held, Panel, is_log, layer_panels, perplexity_curve
 from tamis.report.prune_compared import MODELS, ratios, table
@@ -46,10 +44,7 @@ def section(run_folder: str | Path) -> list[Section]:
     """
     run = Run.open(run_folder)
     found = read_findings(run, "decide")
-    path = run.folder / "evidence.parquet"
-    if not path.exists():
-        raise RunStateError(f"The run {run.folder} holds no evidence.parquet; `tamis resume {run.folder}` writes it.")
-    evidence = pl.read_parquet(path).to_dicts()
+    evidence = read_evidence(run)
     return [
         _lead(run, found, evidence),
         _came_in(found),

@@ -6,11 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 from markupsafe import Markup
 
-from tamis.errors import RunStateError
-from tamis.report.findings import read_findings
+from tamis.report.findings import read_evidence, read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import count, decimal, plural, render, seconds, share, share_with_interval, with_interval
 from tamis.report.section import Section
@@ -62,7 +60,7 @@ def section(run_folder: str | Path) -> list[Section]:
     """
     run = Run.open(run_folder)
     found = read_findings(run, "decide")
-    evidence = _evidence(run)
+    evidence = read_evidence(run)
     return [
         _lead(run, found, evidence),
         _came_in(found),
@@ -71,13 +69,6 @@ def section(run_folder: str | Path) -> list[Section]:
         _helped(found, evidence),
         _limits(found),
     ]
-
-
-def _evidence(run: Run) -> list[dict[str, Any]]:
-    path = run.folder / "evidence.parquet"
-    if not path.exists():
-        raise RunStateError(f"The run {run.folder} holds no evidence.parquet; `tamis resume {run.folder}` writes it.")
-    return pl.read_parquet(path).to_dicts()
 
 
 def _lead(run: Run, found: Found, evidence: list[dict[str, Any]]) -> Section:

@@ -6,9 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import polars as pl
-
-from tamis.report.findings import read_findings
+from tamis.report.findings import read_evidence, read_findings
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import count, decimal, plural, render, seconds, share, share_with_interval, with_interval
 from tamis.report.section import Section
@@ -43,7 +41,7 @@ def section(run_folder: str | Path) -> list[Section]:
     """
     run = Run.open(run_folder)
     found = read_findings(run, "decide")
-    evidence = pl.read_parquet(run.folder / "evidence.parquet").to_dicts()
+    evidence = read_evidence(run)
     limits = render("training/limits.html.j2", several=found["seeds"] > 1, alone=len(found["arms"]) == 1)
     return [
         _lead(run, found, evidence),

@@ -6,11 +6,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
 
 from tamis.evidence import Evidence
 from tamis.evidence.ratios import ratio_interval
-from tamis.evidence.resampling import share_interval
+from tamis.evidence.resampling import share_interval, student_interval
 
 LOSS = "loss a held-out token (nats)"
 CHANGE = "change of the loss a held-out token (nats)"
@@ -79,13 +78,7 @@ def _over_seeds(sums: Sequence[Any], counts: Sequence[int]) -> tuple[float, floa
     """Mean loss a token, with an interval over seeds, or over records if there is one seed."""
     if len(sums) == 1:
         return ratio_interval(np.asarray(sums[0]), np.asarray(counts))
-    return _student([float(np.sum(each)) / max(1, sum(counts)) for each in sums])
-
-
-def _student(values: Sequence[float]) -> tuple[float, float, float]:
-    n, mean = len(values), float(np.mean(values))
-    half = float(t.ppf(0.975, n - 1)) * float(np.std(values, ddof=1)) / np.sqrt(n)
-    return mean, mean - float(half), mean + float(half)
+    return student_interval([float(np.sum(each)) / max(1, sum(counts)) for each in sums])
 
 
 def _row(
