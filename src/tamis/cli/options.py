@@ -65,7 +65,7 @@ def task_params(tasks: str | None, folder: Path | None, limit: int | None) -> di
 
 def listed(text: str) -> list[str]:
     """Names with commas between them, as a list."""
-    return [each.strip() for each in text.split(",")]
+    return [each.strip() for each in text.split(",") if each.strip()]
 
 
 def model_name(name: str) -> str:
