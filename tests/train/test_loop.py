@@ -64,6 +64,45 @@ def test_steps_are_those_of_adamw_on_the_mean_loss_of_all_examples(classes, clas
         torch.testing.assert_close(network.state_dict()[name], tensor, rtol=1e-4, atol=1e-5)
 
 
+def test_steps_of_sgd_in_the_order_given(classes, classifier):
+    import torch
+
+    data, network, plain = classes(), classifier(dropout=0), classifier(dropout=0)
+    rule = {"batch_rows": 10, "epochs": 2, "learning_rate": 0.1, "schedule": "constant", "warmup": 0}
+    trained = train(
+        network, data, TrainSettings(optimizer="sgd", momentum=0.9, weight_decay=0.1, order="given", **rule)
+    )
+    matrices, vectors = [plain[4].weight], [plain[1].weight, plain[1].bias, plain[4].bias]
+    groups = [{"params": matrices, "weight_decay": 0.1}, {"params": vectors}]
+    optimizer, places = torch.optim.SGD(groups, lr=0.1, momentum=0.9), np.arange(48) % 24
+    for start in range(0, 48, 10):
+        optimizer.zero_grad()
+        batch = places[start : start + 10]
+        (data.loss(plain.train(), batch) / len(batch)).backward()
+        optimizer.step()
+    assert trained.steps == 5
+    for name, tensor in plain.state_dict().items():
+        torch.testing.assert_close(network.state_dict()[name], tensor, rtol=1e-5, atol=1e-6)
+
+
+def test_a_rule_is_asked_whether_to_stop(classes, classifier, tmp_path):
+    asked = []
+
+    def stop(network):
+        assert not network.training
+        asked.append(len(asked))
+        return "enough" if len(asked) == 2 else None
+
+    network, settings = classifier(), TrainSettings(steps=9, eval_every=2, **FAST)
+    trained = train(network, classes(), settings, stop=stop, folder=tmp_path)
+    assert (trained.steps, trained.kept_step, trained.stop_reason, len(asked)) == (4, 4, "enough", 2)
+    again = classifier()
+    assert train(again, classes(), settings, stop=stop, folder=tmp_path).stop_reason == "enough"
+    assert len(asked) == 2, "what was finished is not asked again"
+    assert same(state(again), state(network))
+    assert train(classifier(), classes(), settings, stop=lambda network: None).stop_reason == ""
+
+
 def test_the_seed_decides_and_the_callers_random_numbers_do_not(classes, classifier):
     import torch
 

@@ -31,8 +31,8 @@ class MicroBatch:
 class Batches:
     """The batches of every step, from the seed alone: any step can be asked for at any time.
 
-    Examples come in a fresh permutation each epoch, one epoch after the other without a gap, so that every step but
-    the last has ``batch_rows`` of them. Those of weight 0 are left out.
+    Examples come in a fresh permutation each epoch (or as they are, with ``order="given"``), one epoch after the other
+    without a gap, so that every step but the last has ``batch_rows`` of them. Those of weight 0 are left out.
 
     Parameters
     ----------
@@ -88,6 +88,8 @@ class Batches:
         return float(self.weights[self.of_step(step)].sum())
 
     def _order(self, epoch: int) -> NDArray[np.int64]:
+        if self._settings.order == "given":
+            return self.examples
         if self._orders[0] != epoch:
             rng = np.random.default_rng(derive_seed(self._settings.seed, "epoch", epoch))
             self._orders = epoch, rng.permutation(self.examples)

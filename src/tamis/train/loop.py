@@ -15,13 +15,14 @@ from tamis.train.checkpoint import Checkpoints, checkpoint_key, copied, put
 from tamis.train.gradient import accumulate, clip_gradient
 from tamis.train.metrics import MetricsStream
 from tamis.train.objective import Objective
-from tamis.train.optimizer import adamw, set_learning_rate
+from tamis.train.optimizer import optimizer_of, set_learning_rate
 from tamis.train.precision import Arithmetic, in_precision
 from tamis.train.seeded import seeded
 from tamis.train.settings import TrainSettings
 from tamis.train.trained import Trained
 
 HeldOut = Callable[[Any], float]
+StopRule = Callable[[Any], str | None]
 Progress = Callable[[str, int, int], None]
 
 
@@ -32,6 +33,7 @@ def train(
     *,
     folder: Path | None = None,
     held_out: HeldOut | None = None,
+    stop: StopRule | None = None,
     progress: Progress | None = None,
     name: str = "train",
     on_metrics: Callable[[dict[str, Any]], None] | None = None,
@@ -40,7 +42,7 @@ def train(
     """Train a network in place.
 
     Each step takes ``batch_rows`` examples, cuts them into micro-batches of like length and follows the gradient of
-    ``sum of losses / sum of weights`` over all of them with AdamW. What a step does depends on the settings, the data
+    ``sum of losses / sum of weights`` over all of them. What a step does depends on the settings, the data
     and the step's number alone: a run that was killed goes on from its last checkpoint and ends with the same weights
     (to the bit on a CPU). Torch's own random numbers are neither read nor moved.
 
@@ -56,6 +58,9 @@ def train(
         was finished. By default nothing is written.
     held_out : callable, optional
         From the network, in evaluation mode and without gradient, to its loss on examples that are not trained on.
+    stop : callable, optional
+        From the network, in evaluation mode and without gradient, to the reason to stop here, or None. It is asked
+        every ``settings.eval_every`` steps.
     progress : callable, optional
         Called with (``name``, steps done, steps in all).
     name : str, default "train"
@@ -109,7 +114,7 @@ def train(
         raise RecipeError("Early stopping (patience) needs a held-out loss; pass held_out=... or set patience to 0.")
     batches, devices = Batches(objective, settings), Accelerator()
     with in_precision(network, settings.precision, devices.device) as arithmetic:
-        loop = _Loop(network, objective, settings, batches, devices, arithmetic, held_out)
+        loop = _Loop(network, objective, settings, batches, devices, arithmetic, held_out, stop)
         loop.resume(folder)
         after = loop.done.steps or -1
         if devices.is_main_process:
@@ -136,10 +141,11 @@ class _Loop:
         devices: Any,
         arithmetic: Arithmetic,
         held_out: HeldOut | None,
+        stop: StopRule | None,
     ) -> None:
         self.network, self.objective, self.settings, self.batches = network, objective, settings, batches
-        self.devices, self.arithmetic, self.held_out = devices, arithmetic, held_out
-        self.optimizer = adamw(network, settings)
+        self.devices, self.arithmetic, self.held_out, self.stop = devices, arithmetic, held_out, stop
+        self.optimizer = optimizer_of(network, settings)
         self.checkpoints: Checkpoints | None = None
         self.done = Trained()
         self.best: dict[str, Any] | None = None
@@ -157,7 +163,7 @@ class _Loop:
 
     def finished(self) -> bool:
         """Whether no step is left."""
-        return self.done.stopped_early or self.done.steps == self.batches.steps
+        return self.done.stopped_early or bool(self.done.stop_reason) or self.done.steps == self.batches.steps
 
     def run(self, write: Callable[[dict[str, Any]], None], progress: Progress | None, name: str) -> None:
         """Do the steps that are left."""
@@ -200,20 +206,15 @@ class _Loop:
         last = done.steps == self.batches.steps
         if self.held_out is not None and (last or _due(self.settings.eval_every, done.steps)):
             line["held_out"] = self._evaluate(self.held_out)
+        if self.stop is not None and _due(self.settings.eval_every, done.steps):
+            done.stop_reason = self._asked(self.stop)
         line["seconds"] = time.monotonic() - began
         done.seconds += line["seconds"]
         return line
 
     def _evaluate(self, held_out: HeldOut) -> float:
         """Measure the held-out loss, remember the weights if it is the lowest, and stop if patience ran out."""
-        import torch
-        from accelerate.utils import broadcast_object_list
-
-        self.network.eval()
-        with torch.no_grad(), self.arithmetic():
-            value = float(held_out(self.network))
-        # rounding differs between devices, and all have to stop at the same step
-        value = float(broadcast_object_list([value])[0])
+        value = float(self._measured(held_out))
         if not math.isfinite(value):
             raise DataError(
                 f"The held-out loss after step {self.done.steps} is {value}; expected a finite number: look at the "
@@ -226,6 +227,19 @@ class _Loop:
                 self.best = copied(self.network)
             self.done.stopped_early = since_best >= self.settings.patience
         return value
+
+    def _asked(self, stop: StopRule) -> str:
+        """The reason to stop, empty if there is none."""
+        return str(self._measured(stop) or "")
+
+    def _measured(self, measure: Callable[[Any], Any]) -> Any:
+        """What the first device measures: rounding differs between devices, and all have to stop at the same step."""
+        import torch
+        from accelerate.utils import broadcast_object_list
+
+        self.network.eval()
+        with torch.no_grad(), self.arithmetic():
+            return broadcast_object_list([measure(self.network)])[0]
 
     def _keep_best(self) -> None:
         if self.best is not None:

@@ -1,4 +1,4 @@
-"""AdamW over the weights that learn, without decay of norms and biases."""
+"""The optimiser of the weights that learn, without decay of norms and biases."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from tamis.train.schedule import rate_factor
 from tamis.train.settings import TrainSettings
 
 
-def adamw(network: Any, settings: TrainSettings) -> Any:
-    """Return AdamW over the parameters that require a gradient; one-dimensional ones do not decay.
+def optimizer_of(network: Any, settings: TrainSettings) -> Any:
+    """Return AdamW or SGD over the parameters that require a gradient; one-dimensional ones do not decay.
 
     Raises
     ------
@@ -26,7 +26,10 @@ def adamw(network: Any, settings: TrainSettings) -> Any:
         {"params": [pair for pair in learning if pair[1].dim() > 1], "weight_decay": settings.weight_decay},
         {"params": [pair for pair in learning if pair[1].dim() <= 1], "weight_decay": 0.0},
     ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=settings.learning_rate)
+    groups = [group for group in groups if group["params"]]
+    if settings.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=settings.learning_rate, momentum=settings.momentum)
+    return torch.optim.AdamW(groups, lr=settings.learning_rate)
 
 
 def set_learning_rate(optimizer: Any, settings: TrainSettings, step: int, steps: int) -> float:

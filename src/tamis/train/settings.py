@@ -13,6 +13,8 @@ from tamis.errors import parameter_error
 SCHEDULES = ("linear", "cosine", "constant")
 PRECISIONS = ("auto", "float32", "bfloat16")
 NORMALISATIONS = ("step", "micro")
+OPTIMIZERS = ("adamw", "sgd")
+ORDERS = ("shuffled", "given")
 _LAST = re.compile(r"last:(0|[1-9][0-9]*)")
 
 
@@ -38,8 +40,11 @@ class TrainSettings:
         How the learning rate falls after the warm-up, towards 0 after the last step.
     warmup : float, default 0.03
         Share of the steps over which the learning rate rises to its highest, in equal increments.
+    optimizer : {"adamw", "sgd"}, default "adamw"
+    momentum : float, default 0
+        Of SGD.
     weight_decay : float, default 0
-        Of AdamW; never applied to one-dimensional weights (norms and biases).
+        Never applied to one-dimensional weights (norms and biases).
     clip : float, optional
         Largest norm of a step's gradient. By default it is not clipped.
     precision : {"auto", "float32", "bfloat16"}, default "auto"
@@ -57,8 +62,11 @@ class TrainSettings:
         counts the same. ``"micro"`` is what the published code does: the mean over micro-batches of each one's mean.
         Tokens of a micro-batch with few kept tokens count more there, and results depend on ``micro_tokens`` and on
         the number of devices.
+    order : {"shuffled", "given"}, default "shuffled"
+        Whether examples come in a fresh permutation each epoch or as the objective has them.
     eval_every : int, default 0
-        Steps between two evaluations of the held-out loss; 0 for only before the first step and after the last.
+        Steps between two evaluations of the held-out loss, and between two questions whether to stop; 0 for only before
+        the first step and after the last.
     patience : int, default 0
         Stop after so many evaluations in a row without a new lowest held-out loss, and go back to the weights that
         had it; 0 for never.
@@ -90,6 +98,8 @@ class TrainSettings:
     learning_rate: float = 1e-4
     schedule: str = "linear"
     warmup: float = 0.03
+    optimizer: str = "adamw"
+    momentum: float = 0.0
     weight_decay: float = 0.0
     clip: float | None = None
     precision: str = "auto"
@@ -98,6 +108,7 @@ class TrainSettings:
     lora_alpha: int = 16
     lora_dropout: float = 0.1
     normalise: str = "step"
+    order: str = "shuffled"
     eval_every: int = 0
     patience: int = 0
     checkpoint_every: int = 0
@@ -171,6 +182,8 @@ _EXPECTED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("learning_rate", "a float > 0", _positive),
     ("schedule", *_one_of(*SCHEDULES)),
     ("warmup", "a float in [0, 1]", lambda value: _number(value) and 0 <= value <= 1),
+    ("optimizer", *_one_of(*OPTIMIZERS)),
+    ("momentum", "a float in [0, 1)", lambda value: _number(value) and 0 <= value < 1),
     ("weight_decay", "a float >= 0", lambda value: _number(value) and value >= 0),
     ("clip", "a float > 0 or None", lambda value: value is None or _positive(value)),
     ("precision", *_one_of(*PRECISIONS)),
@@ -179,6 +192,7 @@ _EXPECTED: tuple[tuple[str, str, Callable[[Any], bool]], ...] = (
     ("lora_alpha", "an int >= 1", _whole(1)),
     ("lora_dropout", "a float in [0, 1)", lambda value: _number(value) and 0 <= value < 1),
     ("normalise", *_one_of(*NORMALISATIONS)),
+    ("order", *_one_of(*ORDERS)),
     ("eval_every", "an int >= 0", _whole(0)),
     ("patience", "an int >= 0", _whole(0)),
     ("checkpoint_every", "an int >= 0", _whole(0)),

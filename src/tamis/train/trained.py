@@ -22,6 +22,8 @@ class Trained:
         Steps done, and the held-out loss then.
     stopped_early : bool
         Whether patience ran out.
+    stop_reason : str
+        Why the rule that was asked stopped it; empty if none did.
     kept_step : int
         Steps after which the network had the weights that it has now: ``steps``, or fewer with ``patience``.
     seconds : float
@@ -39,6 +41,7 @@ class Trained:
     losses: list[float] = field(default_factory=list)
     held_out: list[tuple[int, float]] = field(default_factory=list)
     stopped_early: bool = False
+    stop_reason: str = ""
     kept_step: int = 0
     seconds: float = 0.0
 

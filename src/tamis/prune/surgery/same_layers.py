@@ -129,6 +129,9 @@ def _same_lists(old: Any, new: Any, layers: KeptLayers) -> None:
 
 
 def _lists(config: Any) -> dict[str, list[Any]]:
-    properties = [name for name in dir(type(config)) if isinstance(getattr(type(config), name, None), property)]
+    from transformers import PretrainedConfig  # whose own properties say nothing of layers, and some warn when read
+
+    names = set(dir(type(config))) - set(dir(PretrainedConfig))
+    properties = [name for name in sorted(names) if isinstance(getattr(type(config), name, None), property)]
     found = vars(config) | {name: getattr(config, name, None) for name in properties if not name.startswith("_")}
     return {name: list(value) for name, value in found.items() if isinstance(value, (list, tuple))}
