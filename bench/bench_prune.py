@@ -3,9 +3,11 @@
 ``python bench/bench_prune.py [--seeds 3] [--steps 100] [--quick] [--json PATH]``
 
 7 of 30 layers go by five criteria; each cut model is healed in three ways on Dolly records and measured on held-out
-Dolly records and on WikiText-2 (validation). Three more criteria are cut and measured only, as baselines. A seed draws the calibration windows, the held-out records and the order
-of the training. The uncut model, and the uncut model with the same training of its head and last three layers, are
-controls. Scoring: block influence beside a bare forward pass over the same windows, Taylor beside forward and backward.
+Dolly records and on WikiText-2 (validation). Three more criteria are cut and measured only, as baselines.
+A seed draws the calibration windows, the held-out records and the order of the training. The uncut model, and the uncut
+model with the same training of its head and last three layers, are controls.
+
+Scoring: block influence beside a bare forward pass over the same windows, Taylor beside forward and backward.
 """
 
 from __future__ import annotations

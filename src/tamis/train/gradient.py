@@ -16,6 +16,10 @@ MOST_NAMED = 20
 """Examples that an error names."""
 
 
+class NotFiniteError(DataError):
+    """A loss or gradient is not finite; the network has the weights of the step before."""
+
+
 @dataclass(frozen=True)
 class StepGradient:
     """What a step's backward passes gave; the gradient itself is in the parameters' ``grad``.
@@ -59,7 +63,7 @@ def accumulate(
 
     Raises
     ------
-    DataError
+    NotFiniteError
         If a loss or the gradient is not finite, in all processes alike; each names its own examples.
     """
     import torch
@@ -99,11 +103,13 @@ def _add_over_processes(parameters: Iterable[Any], total: Any) -> None:
     torch.distributed.all_reduce(total)
 
 
-def _not_finite(step: int, batches: Sequence[MicroBatch], finite: Sequence[bool], gradient: StepGradient) -> DataError:
+def _not_finite(
+    step: int, batches: Sequence[MicroBatch], finite: Sequence[bool], gradient: StepGradient
+) -> NotFiniteError:
     wrong = [batch for batch, fine in zip(batches, finite, strict=True) if not fine]
     rows = [position for batch in wrong or batches for position in batch.positions]
     named = ", ".join(map(str, rows[:MOST_NAMED])) + (f" and {len(rows) - MOST_NAMED} more" * (len(rows) > MOST_NAMED))
-    return DataError(
+    return NotFiniteError(
         f"Training stopped at step {step}: expected a finite loss and gradient on the examples at positions {named}, "
         f"got a loss of {gradient.loss} and a gradient of norm {gradient.norm}; lower the learning rate, set clip, or "
         "look at these examples."

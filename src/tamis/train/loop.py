@@ -80,7 +80,7 @@ def train(
     RecipeError
         If a setting is wrong, or no weight learns.
     DataError
-        If no example has any weight, or a loss is not finite.
+        If no example has any weight, or a loss is not finite (:class:`~tamis.train.gradient.NotFiniteError`).
     RunStateError
         If the folder's checkpoint belongs to other settings, data or weights.
     MissingExtraError

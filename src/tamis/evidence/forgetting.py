@@ -1,0 +1,102 @@
+"""UA, RA, TA and MIA of a classifier that was to forget, and their gap to a model trained anew."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from tamis.evidence.membership import attack_auc, margin, svc_attack, true_label_confidence
+
+METRICS = ("UA", "RA", "TA", "MIA")
+
+
+@dataclass(frozen=True, eq=False)
+class Predictions:
+    """Logits of a network on some examples, and their labels.
+
+    Attributes
+    ----------
+    logits : ndarray of shape (N, K)
+    labels : ndarray of int, shape (N,)
+    """
+
+    logits: NDArray[np.floating]
+    labels: NDArray[np.int64]
+
+    @property
+    def right(self) -> NDArray[np.bool_]:
+        """Whether each is predicted right."""
+        return np.asarray(self.logits.argmax(axis=1) == self.labels)
+
+    @property
+    def confidence(self) -> NDArray[np.float64]:
+        """Probability of each true label."""
+        return true_label_confidence(self.logits, self.labels)
+
+    @property
+    def margin(self) -> NDArray[np.float64]:
+        """Logit-scaled confidence; see :func:`~tamis.evidence.membership.margin`."""
+        return margin(self.logits, self.labels)
+
+    def without(self, classes: Sequence[int]) -> Predictions:
+        """Leave examples of some classes out."""
+        kept = ~np.isin(self.labels, list(classes))
+        return Predictions(self.logits[kept], self.labels[kept])
+
+
+def forgetting_metrics(
+    forget: Predictions, retain: Predictions, test: Predictions, *, forgotten_classes: Sequence[int] = (), seed: int = 0
+) -> dict[str, float]:
+    """How one network stands to what it was to forget, in percent.
+
+    Parameters
+    ----------
+    forget, retain, test : Predictions
+    forgotten_classes : sequence of int, default=()
+        Left out of the test set: whole classes that were forgotten.
+    seed : int, default=0
+
+    Returns
+    -------
+    dict
+        ``UA`` (100 less the accuracy on the forgotten), ``RA`` (accuracy on the retained), ``TA`` (on the test set),
+        ``MIA`` (share of the forgotten that :func:`~tamis.evidence.membership.svc_attack` takes for strangers), and
+        ``AUC`` (100 times the chance that the margin of a forgotten example is above a test example's; 50 if nothing
+        tells them apart). None is good because it is high: a model trained anew is the measure.
+
+    Examples
+    --------
+    >>> right, wrong = np.array([[4.0, 0.0]] * 5), np.array([[0.0, 4.0]] * 5)
+    >>> labels = np.zeros(5, dtype=int)
+    >>> found = forgetting_metrics(Predictions(wrong, labels), Predictions(right, labels), Predictions(wrong, labels))
+    >>> found["UA"], found["RA"], found["MIA"], found["AUC"]
+    (100.0, 100.0, 100.0, 50.0)
+    """
+    seen = test.without(forgotten_classes)
+    strangers = svc_attack(retain.confidence, seen.confidence, forget.confidence, seed=seed)
+    return {
+        "UA": 100 - 100 * float(forget.right.mean()),
+        "RA": 100 * float(retain.right.mean()),
+        "TA": 100 * float(seen.right.mean()),
+        "MIA": 100 * float(strangers.mean()),
+        "AUC": 100 * attack_auc(forget.margin, seen.margin),
+    }
+
+
+def average_gap(found: Mapping[str, Sequence[float]], retrained: Mapping[str, Sequence[float]]) -> float:
+    """Mean over UA, RA, TA and MIA of the distance between seed means, in points; 0 for the retrained model itself.
+
+    Parameters
+    ----------
+    found, retrained : mapping of metric to its value for each seed
+
+    Examples
+    --------
+    >>> one = {name: [10.0, 20.0] for name in METRICS}
+    >>> average_gap(one, one), average_gap(one, one | {"UA": [13.0, 21.0]})
+    (0.0, 0.5)
+    """
+    return float(np.mean([abs(np.mean(found[name]) - np.mean(retrained[name])) for name in METRICS]))

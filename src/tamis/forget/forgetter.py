@@ -1,0 +1,221 @@
+"""What all ways of forgetting share: check the request, train a copy on some objective, stop in time."""
+
+from __future__ import annotations
+
+import copy
+import time
+from abc import abstractmethod
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from tamis.errors import RecipeError, parameter_error
+from tamis.estimator import Estimator
+from tamis.forget.forget_sets import ForgetSets
+from tamis.forget.stop_rule import StopRule
+from tamis.runs.digests import derive_seed
+from tamis.train.labelled import LabelledExamples
+from tamis.train.objective import Objective
+from tamis.train.settings import TrainSettings
+
+EVALUATIONS = 10
+"""Times that the stop rule is asked, and weights are remembered, over a whole run."""
+
+
+@dataclass(frozen=True, eq=False)
+class Forgotten:
+    """A network that was made to forget.
+
+    Attributes
+    ----------
+    network : torch.nn.Module
+        A changed copy; the one that was given is as it was.
+    sets : ForgetSets
+    settings : TrainSettings
+        Of the training that made it forget.
+    steps : list of dict
+        Each step's ``loss``, ``grad_norm`` and ``learning_rate``; ``held_out`` is the stop rule's distance.
+    reason : str
+        Why it ended where it did.
+    seconds : float
+        The whole call, masks, teachers and the stop rule included (RTE).
+    diverged : bool
+        Whether a loss was not finite. The weights are then those of the last evaluation before.
+    warnings : tuple of str
+        What to be careful about, in sentences.
+    """
+
+    network: Any
+    sets: ForgetSets
+    settings: TrainSettings
+    steps: list[dict[str, Any]]
+    reason: str
+    seconds: float
+    diverged: bool
+    warnings: tuple[str, ...] = ()
+
+
+class Forgetter(Estimator):
+    """Base of all ways to forget: ``apply`` trains a copy of the network on the objective of the subclass."""
+
+    learning_rate: float | None
+    epochs: float
+    batch_rows: int
+    momentum: float
+    weight_decay: float
+    clip: float | None
+    seed: int
+
+    def apply(
+        self,
+        network: Any,
+        examples: LabelledExamples,
+        forget: ArrayLike,
+        *,
+        retain: ArrayLike | None = None,
+        held_out: LabelledExamples | None = None,
+        folder: Path | None = None,
+        progress: Callable[[str, int, int], None] | None = None,
+    ) -> Forgotten:
+        """Make a copy of a network forget some of the examples that it was trained on.
+
+        Parameters
+        ----------
+        network : torch.nn.Module
+            A trained classifier that puts out logits. It is not changed.
+        examples : LabelledExamples
+            What it was trained on.
+        forget : array-like of bool or int
+            A mask, or positions among the examples.
+        retain : array-like of bool or int, optional
+            Default: all others.
+        held_out : LabelledExamples, optional
+            Examples that it was not trained on, for the stop rule. Without them all epochs are done.
+        folder : Path, optional
+            For a checkpoint: calling again resumes.
+        progress : callable, optional
+            Called with (name, steps done, in all).
+
+        Returns
+        -------
+        Forgotten
+
+        Raises
+        ------
+        RecipeError
+            If a parameter is wrong.
+        DataError
+            If the request does not fit the data, or the network is no classifier of it.
+        """
+        from tamis.train.checkpoint import copied, put
+        from tamis.train.gradient import NotFiniteError
+        from tamis.train.loop import train
+
+        began = time.perf_counter()
+        self.validate()
+        sets = ForgetSets.of(network, examples, forget, retain)
+        edited = self.start(network, sets)
+        rng = np.random.default_rng(derive_seed(self.seed, "forget"))
+        objective = self.objective(edited, sets, rng)
+        settings = self.settings(sets, len(objective), stops=held_out is not None)
+        require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
+        rule = None if held_out is None else StopRule(sets, held_out, edited)
+        steps: list[dict[str, Any]] = []
+        last = copied(edited)
+
+        def note(line: dict[str, Any]) -> None:
+            nonlocal last
+            steps.append(line)
+            if line["step"] and not line["step"] % settings.eval_every:
+                last = copied(edited)
+
+        try:
+            with self.around(edited, sets):
+                trained = train(
+                    edited, objective, settings, folder=folder, on_metrics=note, progress=progress,
+                    name=type(self).__name__,
+                    held_out=None if rule is None else rule.distance, stop=None if rule is None else rule.reason,
+                )  # fmt: skip
+        except NotFiniteError as error:
+            put(edited, last)
+            reason, diverged = str(error), True
+        else:
+            reason, diverged = trained.stop_reason or f"all {trained.steps} steps were done", False
+        return Forgotten(edited.eval(), sets, settings, steps, reason, time.perf_counter() - began, diverged,
+                         self.warnings(sets))  # fmt: skip
+
+    def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
+        """What to be careful about with these parameters."""
+        return ()
+
+    def start(self, network: Any, sets: ForgetSets) -> Any:
+        """The network that training begins with: a copy, all of whose weights learn."""
+        return copy.deepcopy(network).requires_grad_(True)
+
+    @abstractmethod
+    def rate(self, kind: str) -> float:
+        """Learning rate for a kind of request where none is given."""
+
+    @abstractmethod
+    def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> Objective:
+        """What is minimised, laid out in the order of the steps."""
+
+    def around(self, network: Any, sets: ForgetSets) -> AbstractContextManager[Any]:
+        """What holds while it is trained."""
+        return nullcontext()
+
+    def rows_of_an_example(self) -> int:
+        """Rows that one example of the objective puts through the network."""
+        return 1
+
+    def settings(self, sets: ForgetSets, n: int, *, stops: bool) -> TrainSettings:
+        """Settings of the training: SGD whose state begins at 0, at a constant rate.
+
+        With a stop rule the weights closest to the aim are kept.
+        """
+        rate = self.rate(sets.kind) if self.learning_rate is None else self.learning_rate
+        made = TrainSettings(
+            epochs=1.0, batch_rows=self.batch_rows, micro_tokens=self.batch_rows, learning_rate=rate,
+            optimizer="sgd", momentum=self.momentum, weight_decay=self.weight_decay, clip=self.clip,
+            schedule="constant", warmup=0.0, order="given", tune="full", seed=self.seed, precision="float32",
+        )  # fmt: skip
+        made.validate()
+        return replace(
+            made, eval_every=max(1, made.n_steps(n) // EVALUATIONS), patience=EVALUATIONS * 2 if stops else 0
+        )
+
+    def validate(self) -> None:
+        """Check the parameters that all share.
+
+        Raises
+        ------
+        RecipeError
+            If one is wrong.
+        """
+        name = type(self).__name__
+        if self.learning_rate is not None and not _positive(self.learning_rate):
+            raise parameter_error(name, "learning_rate", "a float > 0 or None", self.learning_rate)
+        if not _positive(self.epochs):
+            raise parameter_error(name, "epochs", "a float > 0", self.epochs)
+
+
+def require_batches(network: Any, settings: TrainSettings, n: int, *, rows: int) -> None:
+    """Raise RecipeError if a batch of one row would go through batch normalisation."""
+    import torch
+
+    smallest = (n % settings.batch_rows or settings.batch_rows) * rows
+    normed = [name for name, each in network.named_modules() if isinstance(each, torch.nn.modules.batchnorm._BatchNorm)]
+    if normed and smallest < 2:
+        raise RecipeError(
+            f"The last of the batches would have one row, and {type(network).__name__} has batch normalisation "
+            f"({normed[0]}), which has no statistics of one; give another batch_rows than {settings.batch_rows}."
+        )
+
+
+def _positive(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and bool(np.isfinite(value)) and value > 0

@@ -1,0 +1,156 @@
+"""``UGradSL``: gradient ascent on negatively smoothed labels, beside descent on what stays (arXiv 2406.07698)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from tamis.errors import RecipeError, parameter_error
+from tamis.forget.adaptive import DIRECTIONS
+from tamis.forget.forget_sets import ForgetSets
+from tamis.forget.forgetter import Forgetter
+from tamis.forget.forgetting_pairs import ForgettingPairs
+from tamis.forget.pairing import paired
+
+DESCENT = {True: {"class": 0.97, "sample": 0.9}, False: {"class": 0.9, "sample": 0.9}}
+"""p, by ``plus`` and kind of request."""
+RATES = {True: {"class": 0.002, "sample": 0.01}, False: {"class": 0.01, "sample": 0.01}}
+SAFE_DESCENT = 0.9
+"""Weight of the descent below which runs diverged in our measurements."""
+
+
+class UGradSL(Forgetter):
+    """Make a classifier forget by ascent on negatively smoothed labels.
+
+    Each step minimises ``mean of p * l(z_r) - (1 - p) * l(z_f, smoothed by alpha)`` over pairs of a retained and a
+    forgotten example, by SGD.
+
+    Parameters
+    ----------
+    plus : bool, default=True
+        UGradSL+: an epoch passes over the retained examples, which takes ``|D_r| / |D_f|`` times more steps than
+        UGradSL, whose epochs pass over the forgotten ones, and comes closer to a model trained anew.
+    alpha : float or {"paper", "deniability"}, default=-0.5
+        Smoothing rate, below 0; or the self-adaptive rate, see :func:`~tamis.forget.adaptive.adaptive_rates`.
+    p : float, optional
+        Weight of the descent, in [0, 1]. Default: 0.9; with ``plus``, and where whole classes go, 0.97.
+    learning_rate : float, optional
+        Default: 0.01; with ``plus``, and where whole classes go, 0.002.
+    epochs : float, default=5
+        At most, if there are held-out examples for the stop rule.
+    batch_rows : int, default=64
+        Pairs of a step.
+    momentum : float, default=0.9
+        The optimiser begins anew: its state from the original training is not used.
+    weight_decay : float, default=5e-4
+    clip : float, optional, default=5
+        Largest norm of a step's gradient; None for the published algorithm.
+    ramp : float, default=0
+        Share of the run over which the rate goes from 0 to ``alpha``.
+    reduction : {"mean", "sum"}, default="mean"
+        ``"sum"`` as in the paper: equal to a learning rate that is larger by the number of pairs.
+    force : bool, default=False
+        Take ``alpha > 0``, which reinforces what is to be forgotten (a negative control).
+    seed : int, default=0
+
+    Notes
+    -----
+    It is approximate: closeness to a model trained anew is the measure, and there is no certificate. The loss has no
+    lower bound, so that without a stop rule a long run diverges.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from tamis.train.labelled import LabelledExamples
+    >>> network = torch.nn.Linear(4, 2)
+    >>> examples = LabelledExamples.of(np.eye(4, dtype=np.float32), [0, 0, 1, 1])
+    >>> done = UGradSL(epochs=2, batch_rows=2).apply(network, examples, forget=[0])
+    >>> done.reason, done.sets.retain.tolist()
+    ('all 3 steps were done', [1, 2, 3])
+    """
+
+    def __init__(
+        self,
+        *,
+        plus: bool = True,
+        alpha: float | str = -0.5,
+        p: float | None = None,
+        learning_rate: float | None = None,
+        epochs: float = 5,
+        batch_rows: int = 64,
+        momentum: float = 0.9,
+        weight_decay: float = 5e-4,
+        clip: float | None = 5.0,
+        ramp: float = 0.0,
+        reduction: str = "mean",
+        force: bool = False,
+        seed: int = 0,
+    ) -> None:
+        self.plus = plus
+        self.alpha = alpha
+        self.p = p
+        self.learning_rate = learning_rate
+        self.epochs = epochs
+        self.batch_rows = batch_rows
+        self.momentum = momentum
+        self.weight_decay = weight_decay
+        self.clip = clip
+        self.ramp = ramp
+        self.reduction = reduction
+        self.force = force
+        self.seed = seed
+
+    def validate(self) -> None:
+        """Check the parameters.
+
+        Raises
+        ------
+        RecipeError
+            If one is wrong, or ``alpha`` is above 0 and not forced.
+        """
+        super().validate()
+        name, number = type(self).__name__, isinstance(self.alpha, int | float) and not isinstance(self.alpha, bool)
+        if not number and self.alpha not in DIRECTIONS:
+            raise parameter_error(name, "alpha", "a float <= 0, 'paper' or 'deniability'", self.alpha)
+        if number and not np.isfinite(float(self.alpha)):
+            raise parameter_error(name, "alpha", "a finite float", self.alpha)
+        if number and float(self.alpha) > 0 and not self.force:
+            raise RecipeError(
+                f"With alpha = {self.alpha} > 0 ascent raises the confidence in what is to be forgotten: the sign is "
+                f"wrong. Give {-float(self.alpha):g}, or force=True for a negative control."
+            )
+        if self.p is not None and not (isinstance(self.p, int | float) and 0 <= self.p <= 1):
+            raise parameter_error(name, "p", "a float in [0, 1] or None", self.p)
+        if not isinstance(self.ramp, int | float) or not 0 <= self.ramp <= 1:
+            raise parameter_error(name, "ramp", "a float in [0, 1]", self.ramp)
+        if self.reduction not in ("mean", "sum"):
+            raise parameter_error(name, "reduction", "'mean' or 'sum'", self.reduction)
+
+    def descent(self, kind: str) -> float:
+        """Weight of the descent for a kind of request."""
+        return DESCENT[self.plus][kind] if self.p is None else float(self.p)
+
+    def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
+        """Say where ascent may win."""
+        p = self.descent(sets.kind)
+        if 0 < p < SAFE_DESCENT:
+            return (f"p = {p:g} gives ascent much weight; below {SAFE_DESCENT} runs diverged in our measurements",)
+        return ()
+
+    def rate(self, kind: str) -> float:
+        """Learning rate for a kind of request where none is given."""
+        return RATES[self.plus][kind]
+
+    def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
+        """Pairs of all epochs, in the order of the steps."""
+        retain, forget = paired(sets.retain, sets.forget, plus=self.plus, epochs=self.epochs, rng=rng)
+        adaptive = self.alpha if isinstance(self.alpha, str) else None
+        return ForgettingPairs(
+            sets.examples, retain, forget, p=self.descent(sets.kind), alpha=0.0 if adaptive else float(self.alpha),
+            ramp=round(self.ramp * len(retain)), adaptive=adaptive, reduction=self.reduction,
+        )  # fmt: skip
+
+    def rows_of_an_example(self) -> int:
+        """A pair is two rows, unless one of the two has no weight."""
+        return 1 if self.p in (0, 1) else 2
