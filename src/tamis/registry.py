@@ -188,6 +188,19 @@ METHODS: dict[str, MethodEntry] = {
 
 JOBS: dict[str, JobEntry] = {
     **METHODS,
+    "forget": JobEntry(
+        target="tamis.forget.ugradsl:UGradSL",
+        summary="Make a trained classifier forget examples, compare it with one trained anew, certify what was done.",
+        job="tamis.forget.job:forget",
+        verb="forget",
+        paper="arXiv 2406.07698",
+        docs="docs/forget.md",
+        section="tamis.report.forget:section",
+        outcome="tamis.cli.forget:outcome",
+        plan="tamis.forget.plan:plan_forgetting",
+        plan_text="tamis.forget.plan:plan_text",
+        source="model",
+    ),
     "rate": JobEntry(
         target="tamis.curate.rating:rate",
         summary="Let LLM judges rate records, keep every reply, and measure how far each judge can be trusted.",

@@ -8,22 +8,26 @@ from tamis.evidence.forgetting import METRICS, Predictions, average_gap, forgett
 from tamis.evidence.membership import attack_auc, margin, svc_attack, true_label_confidence
 
 
-def predictions(n, *, right=1.0, sure=3.0, seed=0, k=4):
+def logits_and_labels(n, *, right=1.0, sure=3.0, seed=0, k=4):
     rng = np.random.default_rng(seed)
     labels = rng.integers(0, k, n)
     said = np.where(rng.random(n) < right, labels, (labels + 1) % k)
     logits = rng.normal(0, 0.5, (n, k))
     logits[np.arange(n), said] += sure
-    return Predictions(logits, labels)
+    return logits, labels
+
+
+def predictions(n, **more):
+    return Predictions.of(*logits_and_labels(n, **more))
 
 
 def test_confidence_is_the_softmax_and_the_margin_its_logit():
-    found = predictions(50)
-    p = true_label_confidence(found.logits, found.labels)
     from scipy.special import logit, softmax
 
-    assert p == pytest.approx(softmax(found.logits, axis=1)[np.arange(50), found.labels])
-    assert margin(found.logits, found.labels) == pytest.approx(logit(p))
+    logits, labels = logits_and_labels(50)
+    p = true_label_confidence(logits, labels)
+    assert p == pytest.approx(softmax(logits, axis=1)[np.arange(50), labels])
+    assert margin(logits, labels) == pytest.approx(logit(p))
 
 
 def test_margins_do_not_overflow():

@@ -35,7 +35,7 @@ class DigitsWorld:
     def metrics(self, network):
         """UA, RA, TA, MIA and AUC of a network."""
         parts = (self.examples.take(self.forget), self.examples.take(self.retain), self.test)
-        found = [Predictions(logits_of(network, each), each.labels.numpy()) for each in parts]
+        found = [Predictions.of(logits_of(network, each), each.labels.numpy()) for each in parts]
         return forgetting_metrics(*found, forgotten_classes=[FORGOTTEN_CLASS] if self.kind == "class" else [])
 
 

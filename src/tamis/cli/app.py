@@ -10,6 +10,8 @@ from tamis.cli import (
     diff,
     doctor,
     export,
+    forget,
+    forget_demo,
     methods,
     peers,
     peers_follow,
@@ -51,6 +53,10 @@ app.add_typer(peers.app, name="peers")
 prune.app.command("cut")(prune.cut)
 prune.app.command("scores")(prune.scores)
 app.add_typer(prune.app, name="prune")
+forget.app.command("edit")(forget.edit)
+forget.app.command("verify")(forget.verify)
+forget.app.command("demo")(forget_demo.demo)
+app.add_typer(forget.app, name="forget")
 app.command("plan")(plan.plan)
 app.command("run")(run.run)
 app.command("resume")(resume.resume)

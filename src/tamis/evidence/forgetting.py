@@ -15,36 +15,37 @@ METRICS = ("UA", "RA", "TA", "MIA")
 
 @dataclass(frozen=True, eq=False)
 class Predictions:
-    """Logits of a network on some examples, and their labels.
+    """What a network says of some examples.
 
     Attributes
     ----------
-    logits : ndarray of shape (N, K)
-    labels : ndarray of int, shape (N,)
+    labels, predicted : ndarray of int, shape (N,)
+    confidence : ndarray of float, shape (N,)
+        Probability of each true label.
+    margin : ndarray of float, shape (N,)
+        Logit-scaled confidence; see :func:`~tamis.evidence.membership.margin`.
     """
 
-    logits: NDArray[np.floating]
     labels: NDArray[np.int64]
+    predicted: NDArray[np.int64]
+    confidence: NDArray[np.float64]
+    margin: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, logits: NDArray[np.floating], labels: NDArray[np.int64]) -> Predictions:
+        """Take the logits of a network, shape (N, K)."""
+        found = np.asarray(logits)
+        return cls(labels, found.argmax(axis=1), true_label_confidence(found, labels), margin(found, labels))
 
     @property
     def right(self) -> NDArray[np.bool_]:
         """Whether each is predicted right."""
-        return np.asarray(self.logits.argmax(axis=1) == self.labels)
-
-    @property
-    def confidence(self) -> NDArray[np.float64]:
-        """Probability of each true label."""
-        return true_label_confidence(self.logits, self.labels)
-
-    @property
-    def margin(self) -> NDArray[np.float64]:
-        """Logit-scaled confidence; see :func:`~tamis.evidence.membership.margin`."""
-        return margin(self.logits, self.labels)
+        return np.asarray(self.predicted == self.labels)
 
     def without(self, classes: Sequence[int]) -> Predictions:
         """Leave examples of some classes out."""
         kept = ~np.isin(self.labels, list(classes))
-        return Predictions(self.logits[kept], self.labels[kept])
+        return Predictions(self.labels[kept], self.predicted[kept], self.confidence[kept], self.margin[kept])
 
 
 def forgetting_metrics(
@@ -69,9 +70,9 @@ def forgetting_metrics(
 
     Examples
     --------
-    >>> right, wrong = np.array([[4.0, 0.0]] * 5), np.array([[0.0, 4.0]] * 5)
     >>> labels = np.zeros(5, dtype=int)
-    >>> found = forgetting_metrics(Predictions(wrong, labels), Predictions(right, labels), Predictions(wrong, labels))
+    >>> right, wrong = (Predictions.of(np.array([each] * 5), labels) for each in ([4.0, 0.0], [0.0, 4.0]))
+    >>> found = forgetting_metrics(wrong, right, wrong)
     >>> found["UA"], found["RA"], found["MIA"], found["AUC"]
     (100.0, 100.0, 100.0, 50.0)
     """

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -70,6 +70,8 @@ class Forgetter(Estimator):
     weight_decay: float
     clip: float | None
     seed: int
+    stops: ClassVar[bool] = True
+    """Whether held-out examples tell it when to stop."""
 
     def apply(
         self,
@@ -112,6 +114,8 @@ class Forgetter(Estimator):
         DataError
             If the request does not fit the data, or the network is no classifier of it.
         """
+        import accelerate  # noqa: F401 - before the clock, as everything that is imported once
+
         from tamis.train.checkpoint import copied, put
         from tamis.train.gradient import NotFiniteError
         from tamis.train.loop import train
@@ -122,9 +126,10 @@ class Forgetter(Estimator):
         edited = self.start(network, sets)
         rng = np.random.default_rng(derive_seed(self.seed, "forget"))
         objective = self.objective(edited, sets, rng)
-        settings = self.settings(sets, len(objective), stops=held_out is not None)
+        stopping = held_out if self.stops else None
+        settings = self.settings(sets, len(objective), stops=stopping is not None)
         require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
-        rule = None if held_out is None else StopRule(sets, held_out, edited)
+        rule = None if stopping is None else StopRule(sets, stopping, edited)
         steps: list[dict[str, Any]] = []
         last = copied(edited)
 
@@ -185,9 +190,8 @@ class Forgetter(Estimator):
             schedule="constant", warmup=0.0, order="given", tune="full", seed=self.seed, precision="float32",
         )  # fmt: skip
         made.validate()
-        return replace(
-            made, eval_every=max(1, made.n_steps(n) // EVALUATIONS), patience=EVALUATIONS * 2 if stops else 0
-        )
+        every = max(1, made.n_steps(n) // EVALUATIONS)
+        return replace(made, eval_every=every, checkpoint_every=every, patience=EVALUATIONS * 2 if stops else 0)
 
     def validate(self) -> None:
         """Check the parameters that all share.

@@ -5,20 +5,26 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import binomtest
 
+from tamis.errors import DataError
 from tamis.forget.forget_sets import ForgetSets
 from tamis.train.labelled import LabelledExamples, logits_of
 
 WITHIN = 1.0
 """Points of held-out accuracy that forgetting may cost."""
+CHANCE = 0.05
+"""Probability, if nothing was lost, of a loss as large as that seen, from which a loss is taken for chance."""
 
 
 class StopRule:
     """How far a network is from the aim, and whether it is there.
 
     Whole classes are forgotten when the accuracy on them is 0; other examples when the accuracy on them is no higher
-    than on held-out ones, since a model that never saw them does no better there. The aim counts only while the
-    accuracy on held-out examples, those of forgotten classes left out, is within a point of where it began.
+    than on held-out ones, since a model that never saw them does no better there. The aim counts only while held-out
+    examples, those of forgotten classes left out, are predicted as well as before: within a point, or within what
+    chance explains where there are few (McNemar's exact test: how many became wrong against how many became right).
 
     Parameters
     ----------
@@ -27,10 +33,6 @@ class StopRule:
         Of the same kind as the training examples, and not among them.
     network : torch.nn.Module
         Before anything is forgotten.
-
-    Examples
-    --------
-    See :class:`tamis.forget.ugradsl.UGradSL`.
     """
 
     def __init__(self, sets: ForgetSets, held_out: LabelledExamples, network: Any) -> None:
@@ -39,16 +41,23 @@ class StopRule:
         self._whole = sets.kind == "class"
         gone = np.unique(self._forget.labels.numpy()) if self._whole else np.zeros(0, dtype=np.int64)
         self._held_out = held_out.take(np.flatnonzero(~np.isin(labels, gone)))
-        self.began = accuracy(network, self._held_out)
+        if not len(self._held_out):
+            raise DataError(
+                "All held-out examples are of classes that are to be forgotten; give some of the others too."
+            )
+        self._right = _right(network, self._held_out)
         self._reason: str | None = None
 
     def distance(self, network: Any) -> float:
         """Points above the aim on what is to be forgotten, and ten times the points lost beyond what may be lost."""
-        forgotten, held_out = accuracy(network, self._forget), accuracy(network, self._held_out)
+        right = _right(network, self._held_out)
+        forgotten, held_out = 100 * float(_right(network, self._forget).mean()), 100 * float(right.mean())
         above = max(0.0, forgotten - (0.0 if self._whole else held_out))
-        lost = max(0.0, self.began - WITHIN - held_out)
+        lost = max(0.0, 100 * float(self._right.mean()) - held_out - WITHIN) if self._is_worse(right) else 0.0
         if lost:
-            self._reason = f"the accuracy on held-out examples fell from {self.began:.1f} to {held_out:.1f} %"
+            self._reason = (
+                f"the accuracy on held-out examples fell from {100 * self._right.mean():.1f} to {held_out:.1f} %"
+            )
         elif not above:
             self._reason = (
                 f"the accuracy on what is to be forgotten is {forgotten:.1f} %, on held-out examples {held_out:.1f} %"
@@ -59,8 +68,10 @@ class StopRule:
         """Why to stop at the weights that were measured last; None to go on."""
         return self._reason
 
+    def _is_worse(self, right: NDArray[np.bool_]) -> bool:
+        lost, changed = int((self._right & ~right).sum()), int((right != self._right).sum())
+        return bool(changed and binomtest(lost, changed, alternative="greater").pvalue < CHANCE)
 
-def accuracy(network: Any, examples: LabelledExamples) -> float:
-    """Share of the examples that a network gets right, in percent."""
-    right = logits_of(network, examples).argmax(axis=1) == examples.labels.numpy()
-    return 100 * float(right.mean())
+
+def _right(network: Any, examples: LabelledExamples) -> NDArray[np.bool_]:
+    return np.asarray(logits_of(network, examples).argmax(axis=1) == examples.labels.numpy())

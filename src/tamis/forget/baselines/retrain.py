@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -27,6 +27,7 @@ class Retrain(Forgetter):
     seed : int, default=0
     """
 
+    stops: ClassVar[bool] = False
     learning_rate = None
     epochs = 1
 

@@ -1,0 +1,193 @@
+"""``tamis forget``: make a trained classifier forget, and show how close it comes to one trained anew."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tamis.cli.console import JsonOption, guarded
+from tamis.cli.default_command import falling_back_to
+from tamis.cli.options import IdColumnOption, QuietOption, SeedOption, listed
+
+HELP_WHAT = "What is to be forgotten (one of these)"
+HELP_HOW = "How"
+HELP_COMPARED = "Compared with"
+
+app = typer.Typer(
+    cls=falling_back_to("edit"),
+    no_args_is_help=True,
+    help="Make a trained classifier forget: 'tamis forget MODEL --data FILE --class 3'; 'tamis forget edit --help' "
+    "shows its options, 'tamis forget demo' does it on real digits, 'tamis forget verify RUN' checks a certificate.",
+)
+
+
+@guarded
+def edit(
+    model: Annotated[str, typer.Argument(help="Folder of a classifier: classifier.json or config.json, safetensors.")],
+    data: Annotated[Path, typer.Option(help="What it was trained on: CSV, JSONL, Parquet or .npz with x and y.")],
+    class_: Annotated[
+        str | None, typer.Option("--class", help="Whole classes, with commas.", rich_help_panel=HELP_WHAT)
+    ] = None,
+    share: Annotated[float | None, typer.Option(help="A random share, such as 0.1.", rich_help_panel=HELP_WHAT)] = None,
+    where: Annotated[str | None, typer.Option(help="COLUMN=VALUE.", rich_help_panel=HELP_WHAT)] = None,
+    ids: Annotated[
+        Path | None, typer.Option(help="File of ids: lines, or a column id.", rich_help_panel=HELP_WHAT)
+    ] = None,
+    selection: Annotated[
+        Path | None,
+        typer.Option(help="Run or Selection of another method: what it dropped or flagged.", rich_help_panel=HELP_WHAT),
+    ] = None,
+    method: Annotated[
+        str,
+        typer.Option(
+            help="ugradsl+, ugradsl, fine-tune, ascent, neggrad+, random-labels, l1-sparse, salun, scrub, bad-teacher.",
+            rich_help_panel=HELP_HOW,
+        ),
+    ] = "ugradsl+",
+    alpha: Annotated[
+        str | None,
+        typer.Option(help="Smoothing rate below 0, or paper, deniability (default: -0.5).", rich_help_panel=HELP_HOW),
+    ] = None,
+    p: Annotated[
+        float | None, typer.Option(help="Weight of the descent (default: 0.9 or 0.97).", rich_help_panel=HELP_HOW)
+    ] = None,
+    learning_rate: Annotated[
+        float | None, typer.Option(help="Default: by method and request.", rich_help_panel=HELP_HOW)
+    ] = None,
+    epochs: Annotated[
+        float | None, typer.Option(help="At most (default: by method).", rich_help_panel=HELP_HOW)
+    ] = None,
+    batch_rows: Annotated[int | None, typer.Option(help="Default: 64.", rich_help_panel=HELP_HOW)] = None,
+    clip: Annotated[
+        float | None, typer.Option(help="Largest gradient norm of a step (default: 5).", rich_help_panel=HELP_HOW)
+    ] = None,
+    held_out: Annotated[
+        Path | None, typer.Option(help="Examples it was not trained on, to stop by.", rich_help_panel=HELP_HOW)
+    ] = None,
+    test: Annotated[
+        Path | None,
+        typer.Option(help="Examples that nothing has seen, to measure with.", rich_help_panel=HELP_COMPARED),
+    ] = None,
+    retrain: Annotated[
+        bool, typer.Option("--retrain", help="Train a model anew to compare with.", rich_help_panel=HELP_COMPARED)
+    ] = False,
+    retrain_epochs: Annotated[
+        float | None, typer.Option(help="Default: as classifier.json says.", rich_help_panel=HELP_COMPARED)
+    ] = None,
+    retrain_learning_rate: Annotated[
+        float | None, typer.Option(help="Default: as classifier.json says.", rich_help_panel=HELP_COMPARED)
+    ] = None,
+    seeds: Annotated[
+        int, typer.Option(help="Times that it forgets, and is trained anew.", rich_help_panel=HELP_COMPARED)
+    ] = 1,
+    network: Annotated[
+        str | None, typer.Option(help="MODULE:FUNCTION that makes the network of your weights.", show_default=False)
+    ] = None,
+    label: Annotated[str, typer.Option(help="Column of labels.")] = "label",
+    group: Annotated[str | None, typer.Option(help="Column of groups, to compare accuracies by.")] = None,
+    id_column: IdColumnOption = None,
+    out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/forget-MODEL-HASH).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the plan and stop.")] = False,
+    seed: SeedOption = 0,
+    quiet: QuietOption = False,
+    json_: JsonOption = False,
+) -> int:
+    """Edit the weights so that the model behaves as if it had not seen some examples, and measure how that went."""
+    from tamis.errors import RecipeError
+
+    if ids is not None and selection is not None:
+        raise RecipeError("Give --ids or --selection, not both.")
+    params: dict[str, Any] = {
+        "model": str(Path(model).expanduser().absolute()), "network": network, "label": label, "id_column": id_column,
+        "group": group, "classes": None if class_ is None else listed(class_), "share": share, "where": where,
+        "method": method, "alpha": _number(alpha), "p": p, "learning_rate": learning_rate, "epochs": epochs,
+        "batch_rows": batch_rows, "clip": clip, "retrain": retrain or None, "retrain_epochs": retrain_epochs,
+        "retrain_learning_rate": retrain_learning_rate, "seeds": seeds,
+    }  # fmt: skip
+    files = {"data": data, "test": test, "held_out": held_out, "forget": ids or selection}
+    inputs = {role: str(path.expanduser().absolute()) for role, path in files.items() if path is not None}
+    return start_forgetting(params, inputs, out=out, dry_run=dry_run, seed=seed, quiet=quiet, json_=json_)
+
+
+@guarded
+def verify(
+    run: Annotated[Path, typer.Argument(help="Run directory of tamis forget.")],
+    json_: JsonOption = False,
+) -> int:
+    """Recompute the digests and metrics of a certificate; exit code 2 if one differs."""
+    from tamis.cli.console import print_json
+    from tamis.forget.certificate import verify as verify_certificate
+
+    found = verify_certificate(run)
+    if json_:
+        print_json(found)
+        return 0 if found["holds"] else 2
+    wrong = [check for check in found["checks"] if not check["holds"]]
+    for check in wrong:
+        typer.echo(f"differs: {check['what']}: expected {check['expected']}, got {check['got']}", err=True)
+    if wrong:
+        typer.echo(
+            f"tamis: the certificate of {run} does not hold: {len(wrong)} of {len(found['checks'])} checks differ.",
+            err=True,
+        )
+        return 2
+    typer.echo(f"the certificate of {run} holds: {len(found['checks'])} checks of files and metrics")
+    return 0
+
+
+def start_forgetting(
+    params: dict[str, Any],
+    inputs: dict[str, str],
+    *,
+    out: Path | None,
+    dry_run: bool,
+    seed: int,
+    quiet: bool,
+    json_: bool,
+) -> int:
+    """Start a forget run, or show its plan."""
+    from tamis.cli.execute import Running, start_and_execute
+    from tamis.cli.plan import show_plan
+    from tamis.forget.forget_recipe import ForgetRecipe
+    from tamis.recipe import Recipe
+
+    given = {name: value for name, value in params.items() if value is not None}
+    recipe = Recipe(method="forget", inputs=inputs, params=given, seed=seed)
+    ForgetRecipe.of(recipe)  # before a folder is made
+    if dry_run:
+        return show_plan(recipe, json_=json_)
+    running = Running(engine="inline", workers=None, address=None, quiet=quiet, json_=json_)
+    return start_and_execute(recipe, out=out, running=running)
+
+
+def outcome(summary: dict[str, Any]) -> str:
+    """Return the summary of a forget run as text."""
+    metrics = summary["metrics"]
+    lines = [f"{summary['model_name']}: {summary['forget']:,} of {summary['rows']:,} examples to be forgotten by "
+             f"{summary['method']}; {summary['reasons'][0]}"]  # fmt: skip
+    names = {"original": "before", "edited": "after", "retrained": "trained anew"}
+    for name in metrics["edited"]:
+        values = (f"{names[model]} {sum(metrics[model][name]) / len(metrics[model][name]):.1f}" for model in metrics)
+        row = next(each for each in summary["evidence"] if each["metric"] == name and each["group"] == "edited")
+        lines.append(f"  {name:<4} {', '.join(values)}  (after: {row['low']:.1f} to {row['high']:.1f})")
+    gap = summary["gap"]
+    if gap is not None:
+        row = next(each for each in summary["evidence"] if each["metric"].startswith("average gap"))
+        took = next(each for each in summary["evidence"] if each["metric"].startswith("time / "))
+        lines.append(
+            f"  average gap to training anew {gap['average']:.2f} points ({row['low']:.2f} to {row['high']:.2f}), "
+            f"before {gap['original']:.2f}; {took['after']:.0%} of its time"
+        )
+    lines += [f"  - {warning}" for warning in summary["warnings"]]
+    lines += [f"  cannot say: {each}" for each in summary["proof"]["cannot"]]
+    return "\n".join([*lines, f"model       {summary['model']}", f"certificate {summary['certificate']}",
+                      f"report      {summary['report']}"])  # fmt: skip
+
+
+def _number(value: str | None) -> float | str | None:
+    try:
+        return None if value is None else float(value)
+    except ValueError:
+        return value

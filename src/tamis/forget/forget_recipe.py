@@ -1,0 +1,140 @@
+"""A forget recipe, taken apart: the model, what it is to forget, how, and what it is compared with."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from tamis.errors import RecipeError, did_you_mean, parameter_error
+from tamis.forget.ways import SHARED, UGRADSL_ONLY, WAYS, make_way
+from tamis.recipe import Recipe
+from tamis.train.settings import TrainSettings
+
+INPUTS = ("data", "test", "held_out", "forget")
+REQUESTS = ("classes", "share", "where")
+OWN = ("model", "network", "label", "id_column", "group", "method", "seeds", "retrain", *REQUESTS)
+TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows")
+WAY = (*SHARED, *UGRADSL_ONLY)
+
+
+@dataclass(frozen=True)
+class ForgetRecipe:
+    """A forget recipe, taken apart.
+
+    Attributes
+    ----------
+    model : str
+    network : str or None
+        ``module:function`` of the user's own.
+    method : str
+        Of :data:`tamis.forget.ways.WAYS`.
+    way : dict
+        Parameters of the method.
+    request : tuple of (str, value)
+        One of ``classes``, ``share``, ``where``, or ``forget`` for a file.
+    label, id_column, group : str or None
+    seeds : int
+        How often the model forgets, and is trained anew, with seeds of their own.
+    retrain : bool
+        Whether a model is trained anew without what is to be forgotten, to compare with.
+    training : dict
+        Settings of that training that were given.
+    """
+
+    model: str
+    network: str | None
+    method: str
+    way: dict[str, Any]
+    request: tuple[str, Any]
+    label: str
+    id_column: str | None
+    group: str | None
+    seeds: int
+    retrain: bool
+    training: dict[str, Any]
+
+    @classmethod
+    def of(cls, recipe: Recipe) -> ForgetRecipe:
+        """Take a recipe apart and check all of it.
+
+        Raises
+        ------
+        RecipeError
+            If a parameter or input is unknown, wrong, or missing.
+        """
+        for role in recipe.inputs:
+            if role not in INPUTS:
+                raise RecipeError(f"The inputs of a forget recipe have no {role!r}.{did_you_mean(role, INPUTS)}")
+        params = dict(recipe.params)
+        known = (*OWN, *TRAINING, *WAY)
+        for name in params:
+            if name not in known:
+                raise RecipeError(f"The params of a forget recipe have no {name!r}.{did_you_mean(name, known)}")
+        if not params.get("model"):
+            raise RecipeError("A forget recipe needs the parameter 'model', the folder of a trained classifier.")
+        recipe.input_path("data")
+        method = str(params.get("method", "ugradsl+"))
+        way = {name: params[name] for name in WAY if name in params}
+        make_way(method, way, seed=recipe.seed)
+        seeds = params.get("seeds", 1)
+        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
+            raise parameter_error("a forget recipe", "seeds", "an int in [1, inf)", seeds)
+        return cls(
+            model=str(params["model"]),
+            network=_text(params.get("network")),
+            method=method,
+            way=way,
+            request=_request(recipe, params),
+            label=str(params.get("label", "label")),
+            id_column=_text(params.get("id_column")),
+            group=_text(params.get("group")),
+            seeds=seeds,
+            retrain=bool(params.get("retrain", False)),
+            training={name.removeprefix("retrain_"): params[name] for name in TRAINING if name in params},
+        )
+
+    @property
+    def title(self) -> str:
+        """What the method is, in a line."""
+        return WAYS[self.method].summary
+
+    def original_training(self, described: dict[str, Any]) -> TrainSettings:
+        """How the original was trained: as its description says, but for what was given.
+
+        Raises
+        ------
+        RecipeError
+            If nothing says it.
+        """
+        said = {**dict(described.get("training") or {}), **self.training}
+        if "epochs" not in said or "learning_rate" not in said:
+            raise RecipeError(
+                "A model can only be trained anew if it is known how the original was; write 'training' into its "
+                "classifier.json, or give --retrain-epochs and --retrain-learning-rate."
+            )
+        usual = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "batch_rows": 64, "schedule": "cosine",
+                 "warmup": 0.0, "precision": "float32"}  # fmt: skip
+        made = TrainSettings(**{**usual, **said, "tune": "full", "seed": 0})
+        made = TrainSettings(**{**made.to_json(), "micro_tokens": made.batch_rows})
+        made.validate()
+        return made
+
+
+def _request(recipe: Recipe, params: dict[str, Any]) -> tuple[str, Any]:
+    given = [(name, params[name]) for name in REQUESTS if params.get(name) is not None]
+    if "forget" in recipe.inputs:
+        given.append(("forget", recipe.inputs["forget"]))
+    if len(given) != 1:
+        said = " and ".join(name for name, _ in given) or "nothing"
+        raise RecipeError(
+            "A forget recipe names what is to be forgotten in one way: classes, a share, where COLUMN=VALUE, or a file "
+            f"of ids or a Selection. Got {said}."
+        )
+    name, value = given[0]
+    if name == "share" and not (isinstance(value, int | float) and 0 < value < 1):
+        raise parameter_error("a forget recipe", "share", "a float in (0, 1)", value)
+    return name, value
+
+
+def _text(value: Any) -> str | None:
+    return None if value is None else str(value)

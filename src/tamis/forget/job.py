@@ -1,0 +1,215 @@
+"""The ``forget`` job: edit the model, train one anew to compare with, measure, and certify."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from tamis.engine import Engine
+from tamis.evidence.forgetting import Predictions
+from tamis.forget.baselines import Retrain
+from tamis.forget.certificate import certify
+from tamis.forget.comparison import Comparison, prediction_rows
+from tamis.forget.findings import findings, summary
+from tamis.forget.forget_recipe import ForgetRecipe
+from tamis.forget.forget_sets import ForgetSets
+from tamis.forget.forgetter import Forgetter, Forgotten
+from tamis.forget.named_examples import NamedExamples, read_named
+from tamis.forget.request import requested
+from tamis.forget.ways import make_way
+from tamis.models.classifier import (
+    describe_classifier,
+    find_classifier,
+    load_classifier,
+    save_classifier,
+    untrained_classifier,
+)
+from tamis.runs import Run, Step, atomic_write_text
+from tamis.runs.digests import derive_seed
+from tamis.runs.step_files import write_frame
+from tamis.runs.steps import Progress, part_path
+from tamis.runs.whole_folder import whole_folder
+from tamis.select import Selection
+from tamis.train.labelled import logits_of
+from tamis.train.seeded import seeded
+
+VERSION = 1
+"""Of what a result depends on besides its parameters and data."""
+EDITED, RETRAINED = "edited", "retrained"
+
+
+def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
+    """Execute a forget recipe and finish the run.
+
+    Parameters
+    ----------
+    run : Run
+        Started run; see :class:`tamis.forget.forget_recipe.ForgetRecipe`.
+    engine : Engine
+        Not used: one process trains and measures.
+    progress : callable, optional
+        Called with (step name, units done, units in all).
+
+    Returns
+    -------
+    dict
+        The summary that ``--json`` prints; the manifest keeps it.
+    """
+    work = _Work(run, progress)
+    results = {EDITED: work.trained(EDITED, work.way)}
+    if work.recipe.retrain:
+        training = work.recipe.original_training(work.described)
+        fresh = None if work.model.factory is None and not work.described else work.fresh
+        results[RETRAINED] = work.trained(RETRAINED, lambda seed: Retrain(training=training, fresh=fresh, seed=seed))
+    return work.finish(results)
+
+
+class _Work:
+    """A run under way: the model, the examples, and what is to be forgotten."""
+
+    def __init__(self, run: Run, progress: Progress | None) -> None:
+        self.run, self.progress = run, progress
+        self.recipe = ForgetRecipe.of(run.recipe)
+        self.model = find_classifier(self.recipe.model, factory=self.recipe.network)
+        self.described = describe_classifier(self.model)
+        self.original = load_classifier(self.model)
+        self.data = self._read("data")
+        self.test, self.held_out = (
+            self._read(role) if role in run.recipe.inputs else None for role in ("test", "held_out")
+        )
+        forget = requested(self.data, self.recipe.request, self.described, seed=run.recipe.seed)
+        self.sets = ForgetSets.of(self.original, self.data.examples, forget)
+
+    def _read(self, role: str) -> NamedExamples:
+        path = self.run.recipe.input_path(role)
+        return read_named(path, self.described, label=self.recipe.label, id_column=self.recipe.id_column)
+
+    def way(self, seed: int) -> Forgetter:
+        """The way to forget, with a seed of its own."""
+        return make_way(self.recipe.method, self.recipe.way, seed=seed)
+
+    def fresh(self, seed: int) -> Any:
+        """An untrained network."""
+        import torch
+
+        with seeded(derive_seed(seed, "untrained"), torch.device("cpu")):
+            return untrained_classifier(self.model)
+
+    def step(self, name: str, **depends: Any) -> Step:
+        """Open the next step."""
+        params = {key: value for key, value in self.run.recipe.params.items() if key not in ("model", "seeds")}
+        return self.run.step(name, version=VERSION, model=self.model.fingerprint,
+                             inputs=self.run.manifest["identity"]["inputs"], params=params, **depends)  # fmt: skip
+
+    def trained(self, kind: str, make: Callable[[int], Forgetter]) -> list[tuple[Path, dict[str, Any]]]:
+        """Folder with the weights, and what is to be said, of each seed."""
+        found = []
+        for number in range(self.recipe.seeds):
+            seed = self.run.recipe.seed + number
+            step = self.step(f"{kind}-{number}", seed=seed)
+            if not step.complete:
+                shutil.rmtree(step.folder / "model", ignore_errors=True)
+                done = make(seed).apply(
+                    self.original, self.data.examples, self.sets.forget,
+                    held_out=None if self.held_out is None else self.held_out.examples,
+                    folder=step.folder / "training", progress=self._told(step),
+                )  # fmt: skip
+                save_classifier(done.network, step.folder / "model", self.described)
+                atomic_write_text(step.folder / "said.json", json.dumps(_said(done)) + "\n")
+                step.finish(seconds=done.seconds)
+            shutil.rmtree(step.folder / "training", ignore_errors=True)
+            found.append((step.folder / "model", json.loads((step.folder / "said.json").read_text(encoding="utf-8"))))
+        return found
+
+    def _told(self, step: Step) -> Callable[[str, int, int], None] | None:
+        if self.progress is None:
+            return None
+        tell = self.progress
+        return lambda name, done, total: tell(step.name, done, total)
+
+    def measured(self, results: dict[str, list[tuple[Path, dict[str, Any]]]]) -> pl.DataFrame:
+        """Predictions of all models on all splits; see :class:`~tamis.forget.comparison.Comparison`."""
+        step = self.step("measure", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
+        path = part_path(step.folder, 0)
+        if not step.complete:
+            began = time.monotonic()
+            frames = self._predicted(self.original, "original", 0)
+            for kind, seeds in results.items():
+                for number, (folder, _) in enumerate(seeds):
+                    network = load_classifier(find_classifier(str(folder), factory=self.model.factory))
+                    frames += self._predicted(network, kind, number)
+            write_frame(path, pl.concat(frames))
+            step.finish(seconds=time.monotonic() - began)
+        return pl.read_parquet(path)
+
+    def _predicted(self, network: Any, kind: str, number: int) -> list[pl.DataFrame]:
+        parts = {"forget": self.data.take(self.sets.forget), "retain": self.data.take(self.sets.retain)}
+        if self.test is not None:
+            parts["test"] = self.test
+        found = []
+        for split, named in parts.items():
+            said = Predictions.of(logits_of(network, named.examples), named.examples.labels.numpy())
+            groups = named.columns[self.recipe.group].to_list() if self.recipe.group in named.columns.columns else None
+            found.append(prediction_rows(said, named.ids, groups, model=kind, seed=number, split=split))
+        return found
+
+    def finish(self, results: dict[str, list[tuple[Path, dict[str, Any]]]]) -> dict[str, Any]:
+        """Measure, describe, put the results at the top of the run directory."""
+        folder = self.run.folder
+        frame = self.measured(results)
+        gone = (
+            np.unique(self.data.examples.labels.numpy()[self.sets.forget]).tolist() if self.sets.kind == "class" else []
+        )
+        seconds = {kind: [said["seconds"] for _, said in seeds] for kind, seeds in results.items()}
+        compared = Comparison(frame, forgotten_classes=gone, seconds=seconds, seed=self.run.recipe.seed)
+        evidence = compared.evidence()
+        said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
+        found = findings(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets,
+                         compared, said)  # fmt: skip
+        step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
+        selection = self._selection()
+        write_frame(part_path(step.folder, 0), selection.frame)
+        atomic_write_text(step.folder / "findings.json", json.dumps(found, allow_nan=False) + "\n")
+        step.finish()
+        if not (folder / "model").exists():
+            with whole_folder(folder / "model") as temporary:
+                shutil.copytree(results[EDITED][0][0], temporary, dirs_exist_ok=True)
+        write_frame(folder / "evidence.parquet", evidence.frame)
+        selection.write(folder / "selection.parquet")
+        certify(folder, self.run, self.model, found, frame, evidence)
+        done = summary(folder, found, evidence.frame.to_dicts())
+        self.run.finish("complete", done)
+        return done
+
+    def _selection(self) -> Selection:
+        forgotten = set(self.sets.forget.tolist())
+        rows = [("forget", f"named by the request ({self.recipe.request[0]})") if i in forgotten else
+                ("keep", "not named by the request") for i in range(len(self.data.ids))]  # fmt: skip
+        return Selection(
+            pl.DataFrame(
+                {
+                    "unit_id": self.data.ids,
+                    "decision": [each[0] for each in rows],
+                    "reason": [each[1] for each in rows],
+                    "step": ["decide"] * len(rows),
+                }
+            )
+        )
+
+
+def _said(done: Forgotten) -> dict[str, Any]:
+    return {
+        "reason": done.reason,
+        "diverged": done.diverged,
+        "seconds": done.seconds,
+        "warnings": list(done.warnings),
+        "settings": done.settings.to_json(),
+        "steps": [each for each in done.steps if each["step"]],
+    }

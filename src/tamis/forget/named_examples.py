@@ -1,0 +1,179 @@
+"""Reading labelled examples for a classifier: rows of features, or arrays, each with its id."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from zipfile import BadZipFile
+
+import numpy as np
+import polars as pl
+
+from tamis.data import read
+from tamis.data.rows import quoted
+from tamis.errors import DataError, RecipeError, did_you_mean
+from tamis.train.labelled import LabelledExamples
+
+ARRAYS = ".npz"
+
+
+@dataclass(frozen=True, eq=False)
+class NamedExamples:
+    """Labelled examples with their ids, and the columns that are no input.
+
+    Attributes
+    ----------
+    examples : LabelledExamples
+    ids : list of str
+    columns : polars.DataFrame
+        What else the source has, row by row: to choose by, and to group by.
+    features : list of str
+        Columns that became inputs, in order; empty for arrays.
+    """
+
+    examples: LabelledExamples
+    ids: list[str]
+    columns: pl.DataFrame
+    features: list[str]
+
+    def take(self, positions: Any) -> NamedExamples:
+        """Return some of them, in the order given."""
+        at = np.asarray(positions, dtype=np.int64)
+        return NamedExamples(self.examples.take(at), [self.ids[i] for i in at], self.columns[at], self.features)
+
+
+def read_named(
+    path: Path, description: Mapping[str, Any], *, label: str = "label", id_column: str | None = None
+) -> NamedExamples:
+    """Read examples.
+
+    Parameters
+    ----------
+    path : Path
+        A table (CSV, JSONL, Parquet) with a column of labels and numeric features, or ``.npz`` with ``x`` (N, ...),
+        ``y`` (N,) and perhaps ``id``. Arrays of whole numbers up to 255 are images: they are divided by 255.
+    description : mapping
+        Of the classifier: ``classes`` (names of the labels; default: they are numbers from 0), ``features`` (columns;
+        default: all numeric ones), ``mean`` and ``scale`` (subtracted, and divided by), ``shape`` (of one input).
+    label : str, default="label"
+        Column, or array, of the labels.
+    id_column : str, optional
+
+    Raises
+    ------
+    DataError
+        If a column is missing or not numeric, a value is missing, or a label is no class.
+    """
+    if path.suffix == ARRAYS:
+        return _arrays(path, description, label)
+    table = read(path, id_column=id_column)
+    frame = table.frame
+    if label not in frame.columns:
+        raise DataError(f"{path} has no column {label!r} of labels.{did_you_mean(label, frame.columns)}")
+    features = list(description.get("features") or _numeric(frame, label))
+    lacking = [name for name in features if name not in frame.columns]
+    if lacking or not features:
+        raise DataError(
+            f"{path} lacks the features {quoted(lacking)}." if lacking else f"{path} has no numeric columns."
+        )
+    wrong = [name for name in features if not (frame[name].dtype.is_numeric() or frame[name].dtype == pl.Boolean)]
+    if wrong:
+        raise DataError(f"The features {quoted(wrong)} of {path} are no numbers; encode them first, or leave them out.")
+    values = frame.select(pl.col(features).cast(pl.Float32))
+    empty = [name for name in features if values[name].is_null().any() or values[name].is_nan().any()]
+    if empty:
+        raise DataError(f"The features {quoted(empty)} of {path} have missing values; fill them in, or leave rows out.")
+    x = values.to_numpy()
+    examples = LabelledExamples.of(_scaled(x, description), _classes(frame[label].to_list(), description, path))
+    return NamedExamples(examples, table.ids.to_list(), frame, features)
+
+
+def _arrays(path: Path, description: Mapping[str, Any], label: str) -> NamedExamples:
+    name = "y" if label == "label" else label
+    try:
+        with np.load(path, allow_pickle=False) as stored:
+            arrays = {key: stored[key] for key in stored.files}
+    except (OSError, ValueError, BadZipFile) as error:
+        raise DataError(f"{path} cannot be read as arrays: {error}.") from error
+    for key in ("x", name):
+        if key not in arrays:
+            raise DataError(f"{path} has no array {key!r}; it has {quoted(list(arrays))}.")
+    x, y = arrays["x"], arrays[name]
+    if len(x) != len(y):
+        raise DataError(f"{path} has {len(x)} inputs and {len(y)} labels.")
+    if x.dtype == np.uint8:
+        x = x / np.float32(255)
+    x = x.astype(np.float32).reshape(len(x), *(description.get("shape") or x.shape[1:]))
+    ids = [str(each) for each in arrays["id"]] if "id" in arrays else [f"{i:06d}" for i in range(len(y))]
+    if len(set(ids)) < len(ids):
+        raise DataError(f"The ids of {path} must be unique.")
+    columns = {key: list(values) for key, values in arrays.items() if values.shape == (len(y),) and key != "id"}
+    frame = pl.DataFrame({"id": ids, **columns})
+    examples = LabelledExamples.of(_scaled(x, description), _classes(y.tolist(), description, path))
+    return NamedExamples(examples, ids, frame, [])
+
+
+def _scaled(x: Any, description: Mapping[str, Any]) -> Any:
+    mean, scale = (
+        np.asarray(description.get(key, default), dtype=np.float32) for key, default in (("mean", 0), ("scale", 1))
+    )
+    return ((x - mean) / scale).astype(np.float32)
+
+
+def _classes(labels: Sequence[Any], description: Mapping[str, Any], path: Path) -> list[int]:
+    names = [str(each) for each in description.get("classes") or []]
+    if not names:
+        wrong = next(
+            (each for each in labels if each is None or str(each) != str(each).strip() or not _whole(each)), None
+        )
+        if wrong is not None or any(each is None for each in labels):
+            raise DataError(f"The label {wrong!r} of {path} is no number from 0; name the classes in classifier.json.")
+        return [int(float(each)) for each in labels]
+    place = {name: i for i, name in enumerate(names)}
+    unknown = sorted({str(each) for each in labels} - place.keys())
+    if unknown:
+        raise DataError(f"The labels {quoted(unknown)} of {path} are no classes of the model; it has {quoted(names)}.")
+    return [place[str(each)] for each in labels]
+
+
+def _whole(label: Any) -> bool:
+    try:
+        return float(label).is_integer()
+    except (TypeError, ValueError):
+        return False
+
+
+def _numeric(frame: pl.DataFrame, label: str) -> list[str]:
+    return [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name not in ("id", label)]
+
+
+def chosen(named: NamedExamples, *, where: str | None, ids: Sequence[str] | None) -> np.ndarray:
+    """Positions of the examples that a request names, by ``COLUMN=VALUE`` or by id.
+
+    Raises
+    ------
+    RecipeError
+        If the column does not exist, or no row has that value.
+    DataError
+        If ids are not in the data.
+    """
+    if ids is not None:
+        place = {each: i for i, each in enumerate(named.ids)}
+        unknown = [each for each in ids if each not in place]
+        if unknown:
+            raise DataError(
+                f"{len(unknown)} of {len(ids)} ids to forget are not in the data, such as {quoted(unknown)}."
+            )
+        return np.array(sorted({place[each] for each in ids}), dtype=np.int64)
+    column, sign, value = (where or "").partition("=")
+    if not sign or column not in named.columns.columns:
+        raise RecipeError(
+            f"'where' must be COLUMN=VALUE with a column of the data. Got {where!r} instead."
+            f"{did_you_mean(column, named.columns.columns)}"
+        )
+    found = np.flatnonzero((named.columns[column].cast(pl.String) == value).fill_null(False).to_numpy())
+    if not len(found):
+        raise RecipeError(f"No row has {column} = {value!r}, so there is nothing to forget.")
+    return found.astype(np.int64)
