@@ -25,6 +25,7 @@ from tamis.train.settings import TrainSettings
 
 EVALUATIONS = 10
 """Times that the stop rule is asked, and weights are remembered, over a whole run."""
+UNCHANGED = "no weights came closer to the aim than the original ones, so these were kept: nothing was changed"
 
 
 @dataclass(frozen=True, eq=False)
@@ -148,11 +149,13 @@ class Forgetter(Estimator):
                 )  # fmt: skip
         except NotFiniteError as error:
             put(edited, last)
-            reason, diverged = str(error), True
+            reason, diverged, kept = str(error), True, 1
         else:
             reason, diverged = trained.stop_reason or f"all {trained.steps} steps were done", False
+            kept = trained.kept_step
+        warnings = [*self.warnings(sets), *[UNCHANGED] * (not kept)]
         return Forgotten(edited.eval(), sets, settings, steps, reason, time.perf_counter() - began, diverged,
-                         self.warnings(sets))  # fmt: skip
+                         tuple(warnings))  # fmt: skip
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """What to be careful about with these parameters."""

@@ -13,6 +13,7 @@ import numpy as np
 import polars as pl
 
 from tamis.engine import Engine
+from tamis.errors import RecipeError
 from tamis.evidence.forgetting import Predictions
 from tamis.forget.baselines import Retrain
 from tamis.forget.certificate import certify
@@ -64,10 +65,8 @@ def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     """
     work = _Work(run, progress)
     results = {EDITED: work.trained(EDITED, work.way)}
-    if work.recipe.retrain:
-        training = work.recipe.original_training(work.described)
-        fresh = None if work.model.factory is None and not work.described else work.fresh
-        results[RETRAINED] = work.trained(RETRAINED, lambda seed: Retrain(training=training, fresh=fresh, seed=seed))
+    if work.training is not None:
+        results[RETRAINED] = work.trained(RETRAINED, work.anew)
     return work.finish(results)
 
 
@@ -79,6 +78,7 @@ class _Work:
         self.recipe = ForgetRecipe.of(run.recipe)
         self.model = find_classifier(self.recipe.model, factory=self.recipe.network)
         self.described = describe_classifier(self.model)
+        self.training = self.recipe.original_training(self.described) if self.recipe.retrain else None
         self.original = load_classifier(self.model)
         self.data = self._read("data")
         self.test, self.held_out = (
@@ -95,8 +95,14 @@ class _Work:
         """The way to forget, with a seed of its own."""
         return make_way(self.recipe.method, self.recipe.way, seed=seed)
 
-    def fresh(self, seed: int) -> Any:
-        """An untrained network."""
+    def anew(self, seed: int) -> Forgetter:
+        """Training anew, with a seed of its own."""
+        if self.training is None:
+            raise RecipeError("This recipe trains no model anew; add retrain: true.")
+        made_by_name = self.model.factory is not None or self.described
+        return Retrain(training=self.training, fresh=self._fresh if made_by_name else None, seed=seed)
+
+    def _fresh(self, seed: int) -> Any:
         import torch
 
         with seeded(derive_seed(seed, "untrained"), torch.device("cpu")):

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from scipy.stats import binomtest
 
 from tamis.errors import DataError
+from tamis.evidence.membership import true_label_confidence
 from tamis.forget.forget_sets import ForgetSets
 from tamis.train.labelled import LabelledExamples, logits_of
 
@@ -45,14 +46,20 @@ class StopRule:
             raise DataError(
                 "All held-out examples are of classes that are to be forgotten; give some of the others too."
             )
-        self._right = _right(network, self._held_out)
+        self._right = _right_and_sure(network, self._held_out)[0]
         self._reason: str | None = None
 
     def distance(self, network: Any) -> float:
-        """Points above the aim on what is to be forgotten, and ten times the points lost beyond what may be lost."""
-        right = _right(network, self._held_out)
-        forgotten, held_out = 100 * float(_right(network, self._forget).mean()), 100 * float(right.mean())
+        """How far the network is from the aim, in points.
+
+        It is the mean of two distances on what is to be forgotten, one of accuracy and one of confidence in the true
+        label, which falls before accuracy does; and ten times the points of held-out accuracy lost beyond what may be.
+        """
+        right, sure = _right_and_sure(network, self._held_out)
+        forgotten_right, forgotten_sure = _right_and_sure(network, self._forget)
+        forgotten, held_out = 100 * float(forgotten_right.mean()), 100 * float(right.mean())
         above = max(0.0, forgotten - (0.0 if self._whole else held_out))
+        surer = max(0.0, 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean())))
         lost = max(0.0, 100 * float(self._right.mean()) - held_out - WITHIN) if self._is_worse(right) else 0.0
         if lost:
             self._reason = (
@@ -62,7 +69,7 @@ class StopRule:
             self._reason = (
                 f"the accuracy on what is to be forgotten is {forgotten:.1f} %, on held-out examples {held_out:.1f} %"
             )
-        return above + 10 * lost
+        return (above + surer) / 2 + 10 * lost
 
     def reason(self, network: Any) -> str | None:
         """Why to stop at the weights that were measured last; None to go on."""
@@ -73,5 +80,6 @@ class StopRule:
         return bool(changed and binomtest(lost, changed, alternative="greater").pvalue < CHANCE)
 
 
-def _right(network: Any, examples: LabelledExamples) -> NDArray[np.bool_]:
-    return np.asarray(logits_of(network, examples).argmax(axis=1) == examples.labels.numpy())
+def _right_and_sure(network: Any, examples: LabelledExamples) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
+    logits, labels = logits_of(network, examples), examples.labels.numpy()
+    return np.asarray(logits.argmax(axis=1) == labels), true_label_confidence(logits, labels)

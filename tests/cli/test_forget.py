@@ -1,0 +1,307 @@
+"""``tamis forget`` on real digits: what a run leaves, what its certificate notices, and what it says of bad input."""
+
+from __future__ import annotations
+
+import json
+import shutil
+
+import numpy as np
+import polars as pl
+import pytest
+from typer.testing import CliRunner
+
+from tamis.cli.app import app
+from tamis.engine import get_engine
+from tamis.forget import job
+from tamis.recipe import Recipe
+from tamis.runs import Run
+from tamis.select import Selection
+from tamis.toy.digits import digits_world
+
+ANEW = ("--retrain", "--retrain-epochs", 2)
+
+
+def call(*arguments):
+    return CliRunner().invoke(app, [str(a) for a in arguments], catch_exceptions=False)
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        folder = tmp_path_factory.mktemp("digits")
+        yield {"folder": folder, **digits_world(folder, seed=0)}
+
+
+@pytest.fixture(scope="module")
+def forget(world):
+    made = []
+
+    def forget(*more, model=None, data=None, out=None):
+        made.append(out)
+        out = world["folder"] / "runs" / f"run-{len(made)}" if out is None else out
+        given = ("--data", data or world["data"], "--epochs", 1, "--out", out)
+        return call("forget", model or world["model"], *given, *more), out
+
+    return forget
+
+
+def done(made):
+    result, folder = made
+    assert result.exit_code == 0, (result.stdout, result.stderr)
+    return json.loads((folder / "manifest.json").read_text())["summary"], folder
+
+
+@pytest.fixture(scope="module")
+def finished(world, forget):
+    """Two seeds, compared with training anew, stopped by held-out digits."""
+    return done(forget("--share", 0.1, "--test", world["test"], "--held-out", world["held_out"], "--seeds", 2,
+                       "--group", "label", *ANEW))  # fmt: skip
+
+
+class TestRun:
+    def test_what_it_leaves(self, finished):
+        said, folder = finished
+        for name in ("model/model.safetensors", "model/classifier.json", "selection.parquet", "evidence.parquet",
+                     "report.html", "certificate/certificate.json"):  # fmt: skip
+            assert (folder / name).is_file(), name
+        assert (said["forget"], said["retain"], said["kind"]) == (130, 1170, "sample")
+        assert said["metrics"].keys() == {"original", "edited", "retrained"}
+        assert all(len(values) == 2 for values in said["metrics"]["edited"].values())
+
+    def test_the_edited_model_is_another_one_that_works(self, world, finished):
+        from tamis.models.classifier import find_classifier, load_classifier
+
+        before, after = (find_classifier(str(each)) for each in (world["model"], finished[1] / "model"))
+        assert before.fingerprint != after.fingerprint
+        assert load_classifier(after)[0].in_features == 64
+
+    def test_the_selection_says_what_was_to_be_forgotten(self, finished):
+        frame = Selection.read(finished[1]).frame
+        assert frame["decision"].value_counts().sort("decision").rows() == [("forget", 130), ("keep", 1170)]
+        assert frame["reason"].null_count() == 0
+
+    def test_the_evidence_has_intervals_around_its_values(self, finished):
+        rows = pl.read_parquet(finished[1] / "evidence.parquet")
+        assert {"UA", "RA", "TA", "MIA", "AUC"} <= set(rows["metric"])
+        assert (rows["low"] <= rows["after"] + 1e-9).all()
+        assert (rows["high"] >= rows["after"] - 1e-9).all()
+        average = rows.filter(pl.col("metric").str.starts_with("average gap"))
+        assert average["after"].item() == pytest.approx(finished[0]["gap"]["average"])
+        assert len(rows.filter(pl.col("group").str.starts_with("class "))) == 10
+        assert len(rows.filter(pl.col("group").str.starts_with("group "))) == 10
+
+    def test_the_summary_names_what_cannot_be_said(self, forget, world):
+        result, _ = forget("--class", 3)
+        assert result.exit_code == 0
+        assert "cannot say: how close the edited model is to a model trained anew" in result.stdout
+        assert "cannot say: whether membership attacks succeed" in result.stdout
+        for word in ("erased", "deleted", "removed"):
+            assert word not in result.stdout
+
+    def test_without_test_examples_three_metrics_are_not_measured(self, forget):
+        said, _ = done(forget("--class", 3, *ANEW))
+        assert said["metrics"]["edited"].keys() == {"UA", "RA"}
+        assert said["gap"] is None
+
+    def test_whole_classes(self, forget, world):
+        said, folder = done(forget("--class", "3,5", "--test", world["test"]))
+        assert said["kind"] == "class"
+        labels = pl.read_csv(world["data"])["label"]
+        assert said["forget"] == int(labels.is_in([3, 5]).sum())
+        assert json.loads((folder / "certificate" / "request.json").read_text())["gone"] == [3, 5]
+
+    @pytest.mark.parametrize("way", ["column", "ids", "csv", "selection", "run"])
+    def test_other_ways_to_name_what_goes(self, way, world, forget, tmp_path):
+        data = pl.read_csv(world["data"])
+        wanted = data.filter(pl.col("label") == 7)["id"].to_list()[:40]
+        if way == "column":
+            marked = data.with_columns(
+                source=pl.when(pl.col("id").is_in(wanted)).then(pl.lit("bad")).otherwise(pl.lit("ok"))
+            )
+            marked.write_csv(tmp_path / "data.csv")
+            said, folder = done(forget("--where", "source=bad", data=tmp_path / "data.csv"))
+        elif way == "ids":
+            (tmp_path / "ids.txt").write_text("\n".join(wanted) + "\n")
+            said, folder = done(forget("--ids", tmp_path / "ids.txt"))
+        elif way == "csv":
+            pl.DataFrame({"id": wanted}).write_csv(tmp_path / "ids.csv")
+            said, folder = done(forget("--ids", tmp_path / "ids.csv"))
+        else:
+            decision = pl.when(pl.col("id").is_in(wanted)).then(pl.lit("flag")).otherwise(pl.lit("keep"))
+            target = tmp_path / "selection.parquet"
+            Selection(data.select(unit_id="id", decision=decision)).write(target)
+            said, folder = done(forget("--selection", target if way == "selection" else tmp_path))
+        assert said["forget"] == 40
+        chosen = Selection.read(folder).frame.filter(pl.col("decision") == "forget")["unit_id"].to_list()
+        assert sorted(chosen) == sorted(wanted)
+
+    def test_arrays(self, world, forget, tmp_path):
+        data = pl.read_csv(world["data"])
+        x = data.drop("id", "label").to_numpy().astype(np.float32)
+        np.savez(tmp_path / "data.npz", x=x, y=data["label"].to_numpy(), id=data["id"].to_numpy().astype(str))
+        said, _ = done(forget("--class", 3, data=tmp_path / "data.npz"))
+        assert said["metrics"]["original"]["RA"][0] > 99
+
+    @pytest.mark.parametrize("method", ["ugradsl", "fine-tune", "scrub"])
+    def test_other_methods(self, forget, method):
+        said, _ = done(forget("--share", 0.05, "--method", method))
+        assert said["method"] == method
+
+    def test_an_identical_call_answers_from_what_is_there(self, finished, world):
+        before = {path: path.stat().st_mtime_ns for path in (finished[1] / "steps").glob("*/model/*")}
+        recipe = Recipe.from_yaml(finished[1] / "recipe.yaml")
+        with Run.start(finished[1], recipe, command="") as run:
+            assert job.forget(run, engine=get_engine("inline")) == finished[0]
+        assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    def test_a_plan_computes_nothing(self, forget, world, tmp_path):
+        result, folder = forget("--share", 0.1, "--dry-run", *ANEW, out=tmp_path / "run")
+        assert result.exit_code == 0
+        assert "forget 130 of 1,300 examples" in result.stdout
+        assert "trained anew, 2 epochs" in result.stdout
+        assert "no test examples" in result.stdout
+        assert not folder.exists()
+
+
+class StoppedError(Exception):
+    pass
+
+
+def test_stopped_anywhere_it_ends_in_the_same_bytes(world, tmp_path):
+    params = {"model": str(world["model"]), "share": 0.1, "epochs": 1, "retrain": True, "retrain_epochs": 2.0}
+    inputs = {role: str(world[role]) for role in ("data", "test", "held_out")}
+    recipe = Recipe(method="forget", inputs=inputs, params=params, seed=0)
+
+    def go(folder, progress=None):
+        with Run.start(folder, recipe, command="") as run:
+            job.forget(run, engine=get_engine("inline"), progress=progress)
+        return {name: (folder / name).read_bytes() for name in ("model/model.safetensors", "selection.parquet")}
+
+    seen = []
+    straight = go(tmp_path / "a" / "run", lambda *each: seen.append(each))
+    assert len(seen) > 20
+    for at in range(0, len(seen), 7):
+        left = [at]
+
+        def stop(*each, left=left):
+            left[0] -= 1
+            if left[0] < 0:
+                raise StoppedError
+
+        folder = tmp_path / f"at-{at}" / "run"
+        with pytest.raises(StoppedError):
+            go(folder, stop)
+        assert not (folder / "selection.parquet").exists()
+        assert go(folder) == straight
+
+
+class TestVerify:
+    def test_it_holds(self, finished):
+        result = call("forget", "verify", finished[1])
+        assert result.exit_code == 0, result.stderr
+        assert "holds" in result.stdout
+        assert json.loads(call("forget", "verify", finished[1], "--json").stdout)["holds"] is True
+
+    @pytest.mark.parametrize("name", ["model/model.safetensors", "model/classifier.json", "certificate/request.json",
+                                      "certificate/predictions.parquet", "certificate/evidence.parquet"])  # fmt: skip
+    def test_one_byte_is_noticed(self, finished, name, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        data = bytearray((copy / name).read_bytes())
+        data[len(data) // 2] ^= 1
+        (copy / name).write_bytes(bytes(data))
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 2
+        assert f"differs: {name}" in result.stderr
+        assert json.loads(call("forget", "verify", copy, "--json").stdout)["holds"] is False
+
+    def test_a_metric_that_was_written_by_hand_is_noticed(self, finished, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        path = copy / "certificate" / "certificate.json"
+        said = json.loads(path.read_text())
+        said["metrics"]["edited"]["UA"][0] += 1
+        path.write_text(json.dumps(said))
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 2
+        assert "UA of the edited model" in result.stderr
+
+    def test_files_that_are_lost_or_new_are_noticed(self, finished, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        (copy / "model" / "classifier.json").unlink()
+        (copy / "model" / "extra.json").write_text("{}")
+        said = call("forget", "verify", copy).stderr
+        assert "no such file" in said
+        assert "extra.json" in said
+
+    def test_no_certificate(self, refused, tmp_path):
+        refused(call("forget", "verify", tmp_path), "holds no certificate")
+
+
+class TestBadInput:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [((), "Got nothing"), (("--class", 3, "--share", 0.1), "classes and share"), (("--share", 1), "(0, 1)"),
+         (("--class", 11), "No example has the class 11"), (("--class", "x"), "no class 'x'"),
+         (("--where", "nope=1"), "COLUMN=VALUE"), (("--where", "label=77"), "nothing to forget"),
+         (("--class", 3, "--alpha", 0.5), "the sign is wrong"), (("--class", 3, "--alpha", "best"), "'deniability'"),
+         (("--class", 3, "--method", "ugrad"), "Did you mean"), (("--class", 3, "--label", "lable"), "Did you mean 'label'"),
+         (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"), (("--class", 3, "--seeds", 0), "seeds"),
+         (("--class", 3, "--network", "x"), "MODULE:FUNCTION"), (("--class", "0,1,2,3,4,5,6,7,8,9"), "nothing is left"),
+         (("--class", 3, "--batch-rows", 0), "batch_rows"), (("--class", 3, "--id-column", "none"), "none")],
+        ids=lambda each: " ".join(map(str, each)) if isinstance(each, tuple) else "",
+    )  # fmt: skip
+    def test_options(self, forget, refused, options, words, tmp_path):
+        result, folder = forget(*options, out=tmp_path / "run")
+        refused(result, words)
+        assert not (folder / "selection.parquet").exists()
+
+    def test_ids_that_are_not_there(self, forget, refused, tmp_path):
+        (tmp_path / "ids.txt").write_text("digit-9999\n")
+        refused(forget("--ids", tmp_path / "ids.txt")[0], "1 of 1 ids", "digit-9999")
+        (tmp_path / "none.txt").write_text("\n")
+        refused(forget("--ids", tmp_path / "none.txt")[0], "has no lines")
+        pl.DataFrame({"name": ["x"]}).write_csv(tmp_path / "names.csv")
+        refused(forget("--ids", tmp_path / "names.csv")[0], "no column 'id'")
+        refused(forget("--ids", tmp_path / "none.txt", "--selection", tmp_path)[0], "not both")
+
+    @pytest.mark.parametrize(
+        ("change", "words"),
+        [(pl.col("pixel_3").cast(pl.String) + "x", "are no numbers"),
+         (pl.when(pl.col("id").str.ends_with("7")).then(None).otherwise("pixel_3").alias("pixel_3"), "missing values"),
+         ((pl.col("label") + 1).alias("label"), "label at position"), (pl.lit("a").alias("label"), "no number from 0"),
+         (pl.lit(-1).alias("label"), "Got -1")],
+    )  # fmt: skip
+    def test_data_that_do_not_fit(self, world, forget, refused, change, words, tmp_path):
+        pl.read_csv(world["data"]).with_columns(change).write_csv(tmp_path / "data.csv")
+        refused(forget("--share", 0.1, data=tmp_path / "data.csv")[0], words)
+
+    def test_columns_that_are_missing(self, world, forget, refused, tmp_path):
+        pl.read_csv(world["data"]).drop("pixel_3").write_csv(tmp_path / "data.csv")
+        refused(forget("--share", 0.1, data=tmp_path / "data.csv")[0], "lacks the features", "pixel_3")
+
+    def test_training_anew_needs_to_know_how(self, world, forget, refused, tmp_path):
+        model = shutil.copytree(world["model"], tmp_path / "model")
+        said = json.loads((model / "classifier.json").read_text())
+        del said["training"]
+        (model / "classifier.json").write_text(json.dumps(said))
+        refused(forget("--share", 0.1, "--retrain", model=model)[0], "--retrain-epochs")
+
+    def test_no_model(self, forget, refused, tmp_path):
+        refused(forget("--share", 0.1, model=tmp_path / "none")[0], "There is no folder")
+
+    def test_damaged_arrays(self, forget, refused, tmp_path):
+        (tmp_path / "data.npz").write_bytes(b"PK no")
+        refused(forget("--share", 0.1, data=tmp_path / "data.npz")[0], "cannot be read")
+        np.savez(tmp_path / "few.npz", x=np.zeros((3, 64)), y=np.zeros(2))
+        refused(forget("--share", 0.1, data=tmp_path / "few.npz")[0], "3 inputs and 2 labels")
+        np.savez(tmp_path / "none.npz", x=np.zeros((3, 64)))
+        refused(forget("--share", 0.1, data=tmp_path / "none.npz")[0], "no array 'y'")
+
+
+def test_the_demo(tmp_path):
+    result = call("forget", "demo", "--out", tmp_path / "demo", "--seeds", 1, "--json")
+    assert result.exit_code == 0, result.stderr
+    said = json.loads(result.stdout)
+    assert said["forget"] == 130
+    assert said["gap"]["average"] < said["gap"]["original"]
+    assert call("forget", "verify", tmp_path / "demo").exit_code == 0
