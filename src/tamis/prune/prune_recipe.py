@@ -17,6 +17,7 @@ INPUTS = ("data", "calibration", "held_out", "scores")
 PARTIAL_RATE, LORA_RATE = 1e-5, 1e-4
 BATCH_ROWS, PAPER_ROWS = 16, 64
 WARMUP_SHARE = 0.1
+PROTECTION = ("protect", "protect_first", "protect_last")
 TRAINED = ("steps", "epochs", "batch_rows", "learning_rate", "lora_rank")
 
 
@@ -57,6 +58,7 @@ class PruneRecipe:
                 raise RecipeError(f"The params of a prune recipe have no {name!r}.{known}")
         if not params.get("model"):
             raise RecipeError("A prune recipe needs the parameter 'model', the model to cut.")
+        _require_one_way(params)
         if params.get("fidelity") == "paper":
             params.setdefault("criterion", "reverse")
         settings = PruneSettings(**{k: params[k] for k in own if k in params})  # type: ignore[arg-type]
@@ -100,6 +102,16 @@ def _training(settings: PruneSettings, heal: str, given: dict[str, Any], seed: i
     )  # fmt: skip
     training.validate()
     return training
+
+
+def _require_one_way(params: dict[str, Any]) -> None:
+    """Raise RecipeError where two parameters say the same thing, of which one would be passed over."""
+    number = next((name for name in ("n_drop", "n_layers", "drop", "keep") if params.get(name) is not None), None)
+    if number is not None and params.get("ratio") is not None:
+        raise RecipeError(f"A prune recipe takes 'ratio' or {number!r}, not both; leave one away.")
+    spared = next((name for name in PROTECTION if params.get(name) is not None), None)
+    if number in ("drop", "keep") and spared is not None:
+        raise RecipeError(f"With {number!r} the layers are given, so that {spared!r} protects nothing; leave one away.")
 
 
 def _require_inputs(settings: PruneSettings, heal: str, recipe: Recipe) -> None:
