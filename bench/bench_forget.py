@@ -1,6 +1,6 @@
 """Forgetting: how close each way comes to training anew, on real data, and what it costs.
 
-``python bench/bench_forget.py [--seeds 5] [--data mnist,adult,digits] [--tasks "random 10,class"] [--quick] [--json PATH]``
+``python bench/bench_forget.py [--seeds 5] [--data mnist,adult,digits] [--tasks "random 10,class"] [--json PATH]``
 
 A network is trained, and anew without what is to be forgotten. Each way edits the first; UA, RA, TA, MIA and their gap
 to the second follow. All ways but gradient ascent and UGradSL+ "all epochs" stop by held-out examples.

@@ -1,4 +1,4 @@
-"""Real data for the forgetting benchmarks: MNIST digits with a small CNN, Adult with a perceptron, scikit-learn's digits."""
+"""Real data for the forgetting benchmarks: MNIST with a small CNN, Adult with a perceptron, scikit-learn's digits."""
 
 from __future__ import annotations
 

@@ -15,6 +15,9 @@ from tamis.train.labelled import LabelledExamples, logits_of
 
 WITHIN = 1.0
 """Points of held-out accuracy that forgetting may cost."""
+TOO_MUCH = 2.0
+"""Points beyond these at which a run is stopped."""
+WEIGHT = 2.0
 CHANCE = 0.05
 """Probability, if nothing was lost, of a loss as large as that seen, from which a loss is taken for chance."""
 
@@ -58,18 +61,18 @@ class StopRule:
         right, sure = _right_and_sure(network, self._held_out)
         forgotten_right, forgotten_sure = _right_and_sure(network, self._forget)
         forgotten, held_out = 100 * float(forgotten_right.mean()), 100 * float(right.mean())
-        above = max(0.0, forgotten - (0.0 if self._whole else held_out))
-        surer = max(0.0, 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean())))
+        above = forgotten - (0.0 if self._whole else held_out)
+        surer = 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean()))
         lost = max(0.0, 100 * float(self._right.mean()) - held_out - WITHIN) if self._is_worse(right) else 0.0
-        if lost:
+        if lost > TOO_MUCH:
             self._reason = (
                 f"the accuracy on held-out examples fell from {100 * self._right.mean():.1f} to {held_out:.1f} %"
             )
-        elif not above:
+        elif above <= 0:
             self._reason = (
                 f"the accuracy on what is to be forgotten is {forgotten:.1f} %, on held-out examples {held_out:.1f} %"
             )
-        return (above + surer) / 2 + 10 * lost
+        return (abs(above) + abs(surer)) / 2 + WEIGHT * lost
 
     def reason(self, network: Any) -> str | None:
         """Why to stop at the weights that were measured last; None to go on."""
