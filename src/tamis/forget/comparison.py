@@ -133,7 +133,8 @@ class Comparison:
             kind = "class" if column == "label" else "group"
             rows.append({"metric": ACCURACY, "split": split, "group": f"{kind} {value}",
                          "before": 100 * float(right["original"].item()), "after": 100 * share, "low": 100 * low,
-                         "high": 100 * high, "n": n, "better": "higher"})  # fmt: skip
+                         "high": 100 * high, "n": n,
+                         "better": "neither" if kind == "class" and value in self.gone else "higher"})  # fmt: skip
         return rows
 
     def _n(self, model: str) -> int:

@@ -87,6 +87,9 @@ def proof(recipe: ForgetRecipe, compared: Comparison) -> dict[str, list[str]]:
     if compared.gap() is not None:
         can.append("how close the edited model comes to a model trained anew, on UA, RA, TA and MIA")
         cannot.append("that models trained anew with other settings or data order would look the same")
+    elif "retrained" in compared.metrics:
+        can.append("how close the edited model comes to a model trained anew, on UA and RA")
+        cannot.append("how close it comes on TA and MIA: there are no test examples (--test)")
     else:
         cannot.append("how close the edited model is to a model trained anew: none was trained (--retrain)")
     if compared.tested:

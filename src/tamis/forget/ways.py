@@ -43,7 +43,7 @@ class Way:
 
 WAYS: dict[str, Way] = {
     "ugradsl+": Way(UGradSL, {"plus": True}, "ascent on smoothed labels beside descent; epochs over what stays"),
-    "ugradsl": Way(UGradSL, {"plus": False}, "the same; epochs over what goes, many times fewer steps"),
+    "ugradsl": Way(UGradSL, {"plus": False}, "ascent on smoothed labels beside descent; epochs over what goes"),
     "fine-tune": Way(FineTune, {}, "train on what stays"),
     "ascent": Way(GradientAscent, {}, "ascent on what goes"),
     "neggrad+": Way(NegGradPlus, {}, "descent on what stays, ascent on what goes, labels as they are"),
