@@ -33,6 +33,7 @@ def findings(
     sets: ForgetSets,
     compared: Comparison,
     said: Mapping[str, Sequence[Mapping[str, Any]]],
+    relearned: Mapping[str, Sequence[float]],
 ) -> dict[str, Any]:
     """Return everything that the report draws from, but for the evidence."""
     way = make_way(recipe.method, recipe.way, seed=0)
@@ -63,6 +64,7 @@ def findings(
         "curve": [{key: step[key] for key in ("step", "loss", "grad_norm", "held_out") if key in step}
                   for step in edited[0]["steps"]],
         "histograms": histograms(compared.frame),
+        "relearning": {kind: list(values) for kind, values in relearned.items()},
         "proof": proof(recipe, compared),
     }  # fmt: skip
     return {**found, "warnings": _warnings(found, edited)}

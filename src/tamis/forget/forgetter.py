@@ -25,6 +25,8 @@ from tamis.train.settings import TrainSettings
 
 EVALUATIONS = 10
 """Times that the stop rule is asked, and weights are remembered, over a whole run."""
+CHECKPOINT_STEPS = 50
+"""Steps between two checkpoints, at least: on a small network writing one takes as long as many steps."""
 UNCHANGED = "no weights came closer to the aim than the original ones, so these were kept: nothing was changed"
 
 
@@ -194,7 +196,12 @@ class Forgetter(Estimator):
         )  # fmt: skip
         made.validate()
         every = max(1, made.n_steps(n) // EVALUATIONS)
-        return replace(made, eval_every=every, checkpoint_every=every, patience=EVALUATIONS * 2 if stops else 0)
+        return replace(
+            made,
+            eval_every=every,
+            checkpoint_every=max(every, CHECKPOINT_STEPS),
+            patience=EVALUATIONS * 2 if stops else 0,
+        )
 
     def validate(self) -> None:
         """Check the parameters that all share.

@@ -23,6 +23,7 @@ from tamis.forget.forget_recipe import ForgetRecipe
 from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter, Forgotten
 from tamis.forget.named_examples import NamedExamples, read_named
+from tamis.forget.relearning import relearning
 from tamis.forget.request import requested
 from tamis.forget.ways import make_way
 from tamis.models.classifier import (
@@ -43,6 +44,7 @@ from tamis.train.seeded import seeded
 
 VERSION = 1
 """Of what a result depends on besides its parameters and data."""
+RELEARNING_RATE = 0.01
 EDITED, RETRAINED = "edited", "retrained"
 
 
@@ -155,6 +157,20 @@ class _Work:
             step.finish(seconds=time.monotonic() - began)
         return pl.read_parquet(path)
 
+    def relearned(self, results: dict[str, list[tuple[Path, dict[str, Any]]]]) -> dict[str, list[float]]:
+        """Accuracy on the forgotten examples while the first seed's models learn them again."""
+        step = self.step("relearn", seed=self.run.recipe.seed)
+        path = step.folder / "relearned.json"
+        if not step.complete:
+            found = {}
+            for kind, seeds in results.items():
+                network = load_classifier(find_classifier(str(seeds[0][0]), factory=self.model.factory))
+                found[kind] = relearning(network, self.sets, learning_rate=RELEARNING_RATE, seed=self.run.recipe.seed)
+            atomic_write_text(path, json.dumps(found) + "\n")
+            step.finish()
+        said: dict[str, list[float]] = json.loads(path.read_text(encoding="utf-8"))
+        return said
+
     def _predicted(self, network: Any, kind: str, number: int) -> list[pl.DataFrame]:
         parts = {"forget": self.data.take(self.sets.forget), "retain": self.data.take(self.sets.retain)}
         if self.test is not None:
@@ -178,7 +194,7 @@ class _Work:
         evidence = compared.evidence()
         said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
         found = findings(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets,
-                         compared, said)  # fmt: skip
+                         compared, said, self.relearned(results))  # fmt: skip
         step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
         selection = self._selection()
         write_frame(part_path(step.folder, 0), selection.frame)

@@ -144,6 +144,8 @@ def _distrusted(found: Found, evidence: Rows) -> Section:
         written=numbers.written,
         seeds=numbers.of_seeds(found),
         metrics=numbers.SHOWN,
+        relearning=numbers.relearning(found),
+        relearning_steps=numbers.RELEARNING_STEPS,
         histograms=confidence_histograms(
             found["histograms"], numbers.WORDS, splits, label=sentences.histograms_label(found)
         ),

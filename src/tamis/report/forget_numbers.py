@@ -28,6 +28,7 @@ MODELS = ("original", "edited", "retrained")
 WORDS = {"original": "original", "edited": "edited", "retrained": "trained anew"}
 NOT_MEASURED = "not measured"
 UNCHANGED = "unchanged"
+RELEARNING_STEPS = (0, 1, 2, 5, 10)
 CLASS, GROUP = "class ", "group "
 """Beginnings of the groups of evidence about accuracy."""
 
@@ -159,6 +160,14 @@ def of_seeds(found: Found) -> list[dict[str, Any]]:
         for model, values in found["metrics"].items()
         if model != "original"
         for number in range(len(values["UA"]))
+    ]
+
+
+def relearning(found: Found) -> list[dict[str, Any]]:
+    """Rows of the table that says how fast models learn again what they were to forget."""
+    return [
+        {"model": WORDS[model], "values": [decimal(values[step], 1) for step in RELEARNING_STEPS]}
+        for model, values in found["relearning"].items()
     ]
 
 
