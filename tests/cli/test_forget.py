@@ -148,6 +148,18 @@ class TestRun:
         said, _ = done(forget("--share", 0.05, "--method", method))
         assert said["method"] == method
 
+    def test_a_sweep_chooses_by_held_out_examples(self, world, forget):
+        said, folder = done(forget("--class", 3, "--held-out", world["held_out"], "--sweep", "--p", 0.97))
+        found = json.loads(next(folder.glob("steps/*-decide/findings.json")).read_text())
+        rows = found["sweep"]
+        assert len(rows) == 6
+        assert sum(row["chosen"] for row in rows) == 1
+        best = next(row for row in rows if row["chosen"])
+        assert best["distance"] == min(row["distance"] for row in rows if row["distance"] is not None)
+        assert all(found["method"]["params"][name] == best[name] for name in ("alpha", "p", "learning_rate"))
+        assert said["metrics"]["edited"]["UA"][0] == pytest.approx(best["UA"])
+        assert "The sweep" in (folder / "report.html").read_text()
+
     def test_an_identical_call_answers_from_what_is_there(self, finished, world):
         before = {path: path.stat().st_mtime_ns for path in (finished[1] / "steps").glob("*/model/*")}
         recipe = Recipe.from_yaml(finished[1] / "recipe.yaml")
@@ -246,7 +258,8 @@ class TestBadInput:
          (("--class", 3, "--alpha", 0.5), "the sign is wrong"), (("--class", 3, "--alpha", "best"), "'deniability'"),
          (("--class", 3, "--method", "ugrad"), "Did you mean"), (("--class", 3, "--seeds", 0), "seeds"),
          (("--class", 3, "--label", "lable"), "Did you mean 'label'"),
-         (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"),
+         (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"), (("--class", 3, "--sweep"), "--held-out"),
+         (("--class", 3, "--sweep", "--method", "scrub"), "parameters of UGradSL"),
          (("--class", 3, "--network", "x"), "MODULE:FUNCTION"), (("--class", "0,1,2,3,4,5,6,7,8,9"), "nothing is left"),
          (("--class", 3, "--batch-rows", 0), "batch_rows"), (("--class", 3, "--id-column", "none"), "none")],
         ids=lambda each: " ".join(map(str, each)) if isinstance(each, tuple) else "",

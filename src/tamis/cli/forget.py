@@ -63,6 +63,14 @@ def edit(
     clip: Annotated[
         float | None, typer.Option(help="Largest gradient norm of a step (default: 5).", rich_help_panel=HELP_HOW)
     ] = None,
+    sweep: Annotated[
+        bool,
+        typer.Option(
+            "--sweep",
+            help="Choose alpha, p and learning rate from a small grid, by held-out examples.",
+            rich_help_panel=HELP_HOW,
+        ),
+    ] = False,
     held_out: Annotated[
         Path | None, typer.Option(help="Examples it was not trained on, to stop by.", rich_help_panel=HELP_HOW)
     ] = None,
@@ -103,7 +111,8 @@ def edit(
         "model": str(Path(model).expanduser().absolute()), "network": network, "label": label, "id_column": id_column,
         "group": group, "classes": None if class_ is None else listed(class_), "share": share, "where": where,
         "method": method, "alpha": _number(alpha), "p": p, "learning_rate": learning_rate, "epochs": epochs,
-        "batch_rows": batch_rows, "clip": clip, "retrain": retrain or None, "retrain_epochs": retrain_epochs,
+        "batch_rows": batch_rows, "clip": clip, "sweep": sweep or None, "retrain": retrain or None,
+        "retrain_epochs": retrain_epochs,
         "retrain_learning_rate": retrain_learning_rate, "seeds": seeds,
     }  # fmt: skip
     files = {"data": data, "test": test, "held_out": held_out, "forget": ids or selection}

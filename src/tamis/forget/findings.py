@@ -34,9 +34,11 @@ def findings(
     compared: Comparison,
     said: Mapping[str, Sequence[Mapping[str, Any]]],
     relearned: Mapping[str, Sequence[float]],
+    swept: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return everything that the report draws from, but for the evidence."""
-    way = make_way(recipe.method, recipe.way, seed=0)
+    taken = {name: row[name] for row in swept if row["chosen"] for name in ("alpha", "p", "learning_rate")}
+    way = make_way(recipe.method, {**recipe.way, **taken}, seed=0)
     edited = said["edited"]
     params = {name: value for name, value in way.get_params().items() if name not in ("seed", "force")}
     if isinstance(way, UGradSL):
@@ -65,6 +67,7 @@ def findings(
                   for step in edited[0]["steps"]],
         "histograms": histograms(compared.frame),
         "relearning": {kind: list(values) for kind, values in relearned.items()},
+        "sweep": [dict(row) for row in swept],
         "proof": proof(recipe, compared),
     }  # fmt: skip
     return {**found, "warnings": _warnings(found, edited)}

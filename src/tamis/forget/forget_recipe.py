@@ -12,7 +12,7 @@ from tamis.train.settings import TrainSettings
 
 INPUTS = ("data", "test", "held_out", "forget")
 REQUESTS = ("classes", "share", "where")
-OWN = ("model", "network", "label", "id_column", "group", "method", "seeds", "retrain", *REQUESTS)
+OWN = ("model", "network", "label", "id_column", "group", "method", "seeds", "retrain", "sweep", *REQUESTS)
 TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows")
 WAY = (*SHARED, *UGRADSL_ONLY)
 
@@ -35,6 +35,8 @@ class ForgetRecipe:
     label, id_column, group : str or None
     seeds : int
         How often the model forgets, and is trained anew, with seeds of their own.
+    sweep : bool
+        Whether parameters that were not given are chosen from a small grid, by held-out examples.
     retrain : bool
         Whether a model is trained anew without what is to be forgotten, to compare with.
     training : dict
@@ -50,6 +52,7 @@ class ForgetRecipe:
     id_column: str | None
     group: str | None
     seeds: int
+    sweep: bool
     retrain: bool
     training: dict[str, Any]
 
@@ -76,6 +79,11 @@ class ForgetRecipe:
         method = str(params.get("method", "ugradsl+"))
         way = {name: params[name] for name in WAY if name in params}
         make_way(method, way, seed=recipe.seed)
+        sweep = bool(params.get("sweep", False))
+        if sweep and not method.startswith("ugradsl"):
+            raise RecipeError(f"A sweep chooses parameters of UGradSL; the method {method!r} has none of them.")
+        if sweep and "held_out" not in recipe.inputs:
+            raise RecipeError("A sweep chooses by held-out examples; add --held-out FILE.")
         seeds = params.get("seeds", 1)
         if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
             raise parameter_error("a forget recipe", "seeds", "an int in [1, inf)", seeds)
@@ -89,6 +97,7 @@ class ForgetRecipe:
             id_column=_text(params.get("id_column")),
             group=_text(params.get("group")),
             seeds=seeds,
+            sweep=sweep,
             retrain=bool(params.get("retrain", False)),
             training={name.removeprefix("retrain_"): params[name] for name in TRAINING if name in params},
         )

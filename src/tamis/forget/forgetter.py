@@ -51,6 +51,9 @@ class Forgotten:
         Whether a loss was not finite. The weights are then those of the last evaluation before.
     warnings : tuple of str
         What to be careful about, in sentences.
+    distance : float or None
+        From the aim by the stop rule, of the weights that were kept; None without held-out examples, or if a loss was
+        not finite.
     """
 
     network: Any
@@ -61,6 +64,7 @@ class Forgotten:
     seconds: float
     diverged: bool
     warnings: tuple[str, ...] = ()
+    distance: float | None = None
 
 
 class Forgetter(Estimator):
@@ -151,13 +155,14 @@ class Forgetter(Estimator):
                 )  # fmt: skip
         except NotFiniteError as error:
             put(edited, last)
-            reason, diverged, kept = str(error), True, 1
+            reason, diverged, kept, distance = str(error), True, 1, None
         else:
             reason, diverged = trained.stop_reason or f"all {trained.steps} steps were done", False
             kept = trained.kept_step
+            distance = min((value for _, value in trained.held_out), default=None)
         warnings = [*self.warnings(sets), *[UNCHANGED] * (not kept)]
         return Forgotten(edited.eval(), sets, settings, steps, reason, time.perf_counter() - began, diverged,
-                         tuple(warnings))  # fmt: skip
+                         tuple(warnings), distance)  # fmt: skip
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """What to be careful about with these parameters."""

@@ -25,6 +25,7 @@ from tamis.forget.forgetter import Forgetter, Forgotten
 from tamis.forget.named_examples import NamedExamples, read_named
 from tamis.forget.relearning import relearning
 from tamis.forget.request import requested
+from tamis.forget.sweep import grid, swept
 from tamis.forget.ways import make_way
 from tamis.models.classifier import (
     describe_classifier,
@@ -39,7 +40,7 @@ from tamis.runs.step_files import write_frame
 from tamis.runs.steps import Progress, part_path
 from tamis.runs.whole_folder import whole_folder
 from tamis.select import Selection
-from tamis.train.labelled import logits_of
+from tamis.train.labelled import LabelledExamples, logits_of
 from tamis.train.seeded import seeded
 
 VERSION = 1
@@ -66,6 +67,7 @@ def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
         The summary that ``--json`` prints; the manifest keeps it.
     """
     work = _Work(run, progress)
+    work.sweep()
     results = {EDITED: work.trained(EDITED, work.way)}
     if work.training is not None:
         results[RETRAINED] = work.trained(RETRAINED, work.anew)
@@ -88,6 +90,8 @@ class _Work:
         )
         forget = requested(self.data, self.recipe.request, self.described, seed=run.recipe.seed)
         self.sets = ForgetSets.of(self.original, self.data.examples, forget)
+        self.swept: list[dict[str, Any]] = []
+        self.swept_to: dict[str, float] = {}
 
     def _read(self, role: str) -> NamedExamples:
         path = self.run.recipe.input_path(role)
@@ -95,7 +99,24 @@ class _Work:
 
     def way(self, seed: int) -> Forgetter:
         """The way to forget, with a seed of its own."""
-        return make_way(self.recipe.method, self.recipe.way, seed=seed)
+        return make_way(self.recipe.method, {**self.recipe.way, **self.swept_to}, seed=seed)
+
+    def sweep(self) -> None:
+        """Choose the parameters that were not given, if the recipe says so."""
+        if not self.recipe.sweep:
+            return
+
+        def forget(point: dict[str, float]) -> Forgotten:
+            way = make_way(self.recipe.method, {**self.recipe.way, **point}, seed=self.run.recipe.seed)
+            return way.apply(self.original, self.data.examples, self.sets.forget, held_out=self._held_out())
+
+        points = grid(self.recipe.way)
+        step = self.step("sweep", seed=self.run.recipe.seed, points=points)
+        self.swept = swept(step, points, forget, progress=self.progress)
+        self.swept_to = {name: row[name] for row in self.swept if row["chosen"] for name in points[0]}
+
+    def _held_out(self) -> LabelledExamples | None:
+        return None if self.held_out is None else self.held_out.examples
 
     def anew(self, seed: int) -> Forgetter:
         """Training anew, with a seed of its own."""
@@ -126,8 +147,7 @@ class _Work:
                 shutil.rmtree(step.folder / "model", ignore_errors=True)
                 done = make(seed).apply(
                     self.original, self.data.examples, self.sets.forget,
-                    held_out=None if self.held_out is None else self.held_out.examples,
-                    folder=step.folder / "training", progress=self._told(step),
+                    held_out=self._held_out(), folder=step.folder / "training", progress=self._told(step),
                 )  # fmt: skip
                 save_classifier(done.network, step.folder / "model", self.described)
                 atomic_write_text(step.folder / "said.json", json.dumps(_said(done)) + "\n")
@@ -194,7 +214,7 @@ class _Work:
         evidence = compared.evidence()
         said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
         found = findings(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets,
-                         compared, said, self.relearned(results))  # fmt: skip
+                         compared, said, self.relearned(results), self.swept)  # fmt: skip
         step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
         selection = self._selection()
         write_frame(part_path(step.folder, 0), selection.frame)

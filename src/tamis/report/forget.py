@@ -15,6 +15,7 @@ from tamis.report.forget_charts import confidence_histograms, stop_curve
 from tamis.report.forget_commands import commands, files
 from tamis.report.forget_dials import Dial, dials
 from tamis.report.forget_doubts import doubts
+from tamis.report.forget_sweep import sweep_figure, sweep_label, sweep_rows
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import NO_BREAK, count, decimal, listed, render, seconds
 from tamis.report.section import Section
@@ -187,6 +188,9 @@ def _done(found: Found) -> Section:
         name=plain(method["name"]),
         words=sentences.method_words(found),
         params=params,
+        sweep=sweep_figure(found["sweep"], _retrained_point(found), label=sweep_label(found["sweep"])),
+        sweep_rows=sweep_rows(found["sweep"]),
+        compared="retrained" in found["metrics"],
         curve=stop_curve(curve, kept, label=sentences.curve_label(found)),
         thinned=len(curve) < len(found["curve"]),
         stop=sentences.stop_sentence(found),
@@ -202,6 +206,11 @@ def _done(found: Found) -> Section:
         warnings=[plain(each).rstrip(".") for each in found["warnings"] if each],
     )  # fmt: skip
     return Section("What was done", "How was it made to forget, and when did it stop?", html, nav="What was done")
+
+
+def _retrained_point(found: Found) -> tuple[float, float] | None:
+    anew = found["metrics"].get("retrained")
+    return None if anew is None else (numbers.mean(anew["UA"]), numbers.mean(anew["RA"]))
 
 
 def _helped(run: Run, found: Found, evidence: Rows) -> Section:

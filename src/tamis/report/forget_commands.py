@@ -48,8 +48,7 @@ def command(recipe: Recipe, **changes: Any) -> list[str]:
     for name in OPTIONS:
         if params.get(name) is not None:
             parts += [f"--{name.replace('_', '-')}", str(params[name])]
-    if params.get("retrain"):
-        parts.append("--retrain")
+    parts += [f"--{name}" for name in ("sweep", "retrain") if params.get(name)]
     return [*parts, *(["--seed", str(recipe.seed)] if recipe.seed else [])]
 
 
@@ -74,7 +73,7 @@ def commands(run: Run, found: Found) -> list[tuple[str, str]]:
     other = "fine-tune" if found["method"]["name"] != "fine-tune" else "ugradsl+"
     words = "training on what stays alone" if other == "fine-tune" else "the method of the paper"
     ways = dict.fromkeys(("alpha", "p", "learning_rate", "epochs", "batch_rows", "clip"))
-    said.append((f"Compare with {words}", command(recipe, **{**ways, **proof, "method": other})))
+    said.append((f"Compare with {words}", command(recipe, **{**ways, **proof, "method": other, "sweep": None})))
     return [(words, shlex.join(plain(part) for part in parts)) for words, parts in said]
 
 
