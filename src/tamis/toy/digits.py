@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
+from tamis.models._transformers import require
 from tamis.models.classifier import save_classifier
 from tamis.models.small_networks import mlp
 from tamis.runs.digests import derive_seed
@@ -35,6 +36,7 @@ def digits_world(folder: Path, *, seed: int) -> dict[str, Path]:
         Paths of ``model`` (a folder), ``data`` (1,300 examples), ``test`` (300) and ``held_out`` (197), CSV files with
         the columns id, label and 64 pixels from 0 to 16.
     """
+    require("torch", "accelerate", "safetensors")
     import torch
     from sklearn.datasets import load_digits
 
