@@ -13,7 +13,9 @@ def require(*packages: str) -> None:
     """Raise MissingExtraError unless the packages are installed."""
     missing = [package for package in packages if importlib.util.find_spec(package) is None]
     if missing:
-        raise MissingExtraError(f"Running a model on this machine needs {' and '.join(missing)}; run: pip install 'tamis[lm]'.")
+        raise MissingExtraError(
+            f"Running a model on this machine needs {' and '.join(missing)}; run: pip install 'tamis[lm]'."
+        )
 
 
 @contextmanager
