@@ -9,10 +9,11 @@ to the second follow. All ways but gradient ascent and UGradSL+ "all epochs" sto
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from forget_worlds import DATA_SETS, DataSet
+from forget_worlds import DATA_SETS, DataSet, Split
 from tables import SHARED_DATA, at_most, begin, not_judged, parser, reported
 
 from tamis.evidence.forgetting import METRICS, average_gap
@@ -61,9 +62,7 @@ def one_task(data: DataSet, task: str, seeds: int) -> list[dict[str, Any]]:
     found = []
     for seed in range(seeds):
         split = data.split(seed, task)
-        original = data.fresh(seed)
-        settings = type(data.training)(**{**data.training.to_json(), "seed": seed})
-        train(original, CrossEntropy(split.examples), settings)
+        original = trained(data, split, seed)
         ways: dict[str, tuple[Forgetter, Any]] = {
             "training anew": (Retrain(training=data.training, fresh=data.fresh, seed=1000 + seed), None)
         }
@@ -75,6 +74,47 @@ def one_task(data: DataSet, task: str, seeds: int) -> list[dict[str, Any]]:
             found.append({"way": name, "seed": seed, **split.metrics(done.network), "seconds": done.seconds,
                           "diverged": done.diverged})  # fmt: skip
     return found
+
+
+def trained(data: DataSet, split: Split, seed: int) -> Any:
+    """A network trained on all examples."""
+    network = data.fresh(seed)
+    train(network, CrossEntropy(split.examples), replace(data.training, seed=seed))
+    return network
+
+
+def stability(data: DataSet, task: str, seeds: int) -> list[dict[str, Any]]:
+    """Points of accuracy on what stays that the defaults cost, and whether a loss was not finite, for many seeds."""
+    found = []
+    for seed in range(seeds):
+        split = data.split(seed, task)
+        original = trained(data, split, seed)
+        began = split.retained(original)
+        for name in ("UGradSL", "UGradSL+"):
+            made, params = WAYS[name]
+            done = made(seed=seed, **params).apply(original, split.examples, split.forget, held_out=split.held_out)
+            lost = began - split.retained(done.network)
+            found.append({"data": data.name, "task": task, "way": name, "seed": seed, "lost": lost,
+                          "diverged": done.diverged})  # fmt: skip
+    return found
+
+
+def step_seconds(data: DataSet, rounds: int, steps: int) -> dict[str, float]:
+    """Least seconds a step of four ways, timed in turn, no stop rule."""
+    split = data.split(0, "random 10")
+    network = data.fresh(0)
+    n, m = len(split.forget), len(split.examples) - len(split.forget)
+    ways = {
+        "GA": GradientAscent(epochs=64 * steps / n), "UGradSL": UGradSL(plus=False, epochs=64 * steps / n),
+        "FT": FineTune(epochs=64 * steps / m), "UGradSL+": UGradSL(epochs=64 * steps / m),
+    }  # fmt: skip
+    best: dict[str, float] = {}
+    for _ in range(rounds):
+        for name, way in ways.items():
+            done = way.apply(network, split.examples, split.forget)
+            seconds = sum(line["seconds"] for line in done.steps[1:]) / (len(done.steps) - 1)
+            best[name] = min(seconds, best.get(name, float("inf")))
+    return best
 
 
 def summarised(found: list[dict[str, Any]], *, n_bootstrap: int = 2000) -> list[dict[str, Any]]:
@@ -102,6 +142,7 @@ def main() -> None:
     made.add_argument("--seeds", type=int, default=5)
     made.add_argument("--data", default="mnist,adult,digits")
     made.add_argument("--tasks", default="random 10,class")
+    made.add_argument("--stability-seeds", type=int, default=20, help="0 for none")
     options = made.parse_args()
     report = begin("forget", options)
     if not (SHARED_DATA / "mnist").is_dir():
@@ -130,6 +171,21 @@ def main() -> None:
             ]
             report.bars += [not_judged(bar, "one seed") for bar in bars] if options.quick else bars
             report.bars.append(reported(f"{label}, 95 % of the gap", f"{ours['low']:.2f} to {ours['high']:.2f}"))
+    seeds = 2 if options.quick else options.stability_seeds
+    every = [row for name in options.data.split(",") for task in options.tasks.split(",")
+             for row in stability(DATA_SETS[name](), task, seeds)] if seeds else []  # fmt: skip
+    if every:
+        worst = max(every, key=lambda row: float(row["lost"]))
+        report.say(f"{len(every)} runs; the worst lost {worst['lost']:.2f} points of RA: {worst}")
+        broken = sum(row["diverged"] or row["lost"] > COLLAPSE for row in every)
+        report.bars.append(at_most(f"forget: runs of {len(every)} that diverged or collapsed", broken, 0, digits=0))
+    seconds = step_seconds(DATA_SETS["mnist"](), 2 if options.quick else 7, 20)
+    report.table("Seconds a step, MNIST", [{"way": name, "seconds": each} for name, each in seconds.items()])
+    overhead = [
+        at_most("forget: a step of UGradSL / of gradient ascent", seconds["UGradSL"] / seconds["GA"], 1.15, unit="x"),
+        at_most("forget: a step of UGradSL+ / of fine-tuning", seconds["UGradSL+"] / seconds["FT"], 2.1, unit="x"),
+    ]
+    report.bars += [not_judged(bar, "two rounds") for bar in overhead] if options.quick else overhead
     report.finish()
 
 

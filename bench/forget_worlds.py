@@ -81,6 +81,11 @@ class Split:
     forget: NDArray[np.int64]
     gone: list[int]
 
+    def retained(self, network: Any) -> float:
+        """Accuracy on what stays, in percent."""
+        part = self.examples.take(np.setdiff1d(np.arange(len(self.examples)), self.forget))
+        return 100 * float((logits_of(network, part).argmax(axis=1) == part.labels.numpy()).mean())
+
     def metrics(self, network: Any) -> dict[str, float]:
         """UA, RA, TA, MIA and AUC."""
         retain = np.setdiff1d(np.arange(len(self.examples)), self.forget)
