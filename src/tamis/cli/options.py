@@ -64,8 +64,8 @@ def task_params(tasks: str | None, folder: Path | None, limit: int | None) -> di
 
 
 def listed(text: str) -> list[str]:
-    """Names with commas between them, as a list."""
-    return [each.strip() for each in text.split(",") if each.strip()]
+    """Names with commas between them, as a list; no text is no name, and two commas have an empty one between them."""
+    return [each.strip() for each in text.split(",")] if text.strip() else []
 
 
 def model_name(name: str) -> str:
