@@ -56,6 +56,7 @@ BENCHMARKS = (
     Benchmark("tokens_downstream"),
     Benchmark("prune"),
     Benchmark("prune_streaming"),
+    Benchmark("forget"),
 )
 
 
