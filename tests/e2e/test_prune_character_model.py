@@ -56,7 +56,7 @@ def model(texts):
     pieces = [ids[i : i + LENGTH] for i in range(0, len(ids), LENGTH)]
     learned = [np.arange(len(piece)) > 0 for piece in pieces]
     rows = TokenRows.from_lists([f"p{i}" for i in range(len(pieces))], pieces, learned)
-    settings = TrainSettings(tune="full", learning_rate=2e-3, batch_rows=16, steps=200, clip=1.0, warmup=0.05)
+    settings = TrainSettings(tune="full", learning_rate=2e-3, batch_rows=16, steps=120, clip=1.0, warmup=0.05)
     train(network, MaskedTokens(rows, rows.response, pad_id=0), settings)
     network.eval().save_pretrained(folder)
     return folder
@@ -66,7 +66,7 @@ def test_a_quarter_of_the_layers_and_the_quality_back(model, texts):
     out = texts / "run"
     arguments = (
         "prune", model, "--ratio", 0.25, "--heal", "last3", "--data", texts / "learn.txt", "--held-out",
-        texts / "held.txt", "--steps", 60, "--learning-rate", 1e-3, "--batch-rows", 16, "--max-length", LENGTH,
+        texts / "held.txt", "--steps", 40, "--learning-rate", 1e-3, "--batch-rows", 16, "--max-length", LENGTH,
         "--windows", 4, "--held-records", 24, "--questions", 0, "--no-speed", "--out", out,
     )  # fmt: skip
     result = CliRunner().invoke(app, [str(each) for each in arguments], catch_exceptions=False)

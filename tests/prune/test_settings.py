@@ -78,7 +78,7 @@ class TestProtection:
 class TestHowMany:
     def test_all_ways_to_say_it(self):
         for params, k in (({}, 2), ({"ratio": 0.5}, 4), ({"n_drop": 3}, 3), ({"n_layers": 3}, 5),
-                          ({"drop": "1,6-7"}, 3), ({"keep": "0-2"}, 5), ({"n_drop": 3, "ratio": 0.9}, 3)):  # fmt: skip
+                          ({"drop": "1,6-7"}, 3), ({"keep": "0-2"}, 5)):  # fmt: skip
             assert of("data", **params).settings.pruner("bi", 8, 0).count(8) == k, params
 
     def test_given_layers(self):
@@ -87,9 +87,10 @@ class TestHowMany:
         assert of(criterion="reverse").settings.given(8) is None
 
     @pytest.mark.parametrize("pair", [("n_drop", "n_layers"), ("n_drop", "drop"), ("n_layers", "keep"),
-                                      ("drop", "keep"), ("n_drop", "keep")])  # fmt: skip
+                                      ("drop", "keep"), ("n_drop", "keep"), ("ratio", "n_drop"),
+                                      ("ratio", "keep")])  # fmt: skip
     def test_two_ways_at_once(self, pair, one_sentence):
-        values = {"n_drop": 2, "n_layers": 6, "drop": "1", "keep": "0-2"}
+        values = {"ratio": 0.3, "n_drop": 2, "n_layers": 6, "drop": "1", "keep": "0-2"}
         with one_sentence(RecipeError, repr(pair[0]), repr(pair[1]), "not both"):
             of("data", **{name: values[name] for name in pair})
 
