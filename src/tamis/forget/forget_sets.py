@@ -11,8 +11,6 @@ from numpy.typing import ArrayLike, NDArray
 from tamis.errors import DataError
 from tamis.train.labelled import LabelledExamples, require_logits
 
-KINDS = ("class", "sample")
-
 
 @dataclass(frozen=True, eq=False)
 class ForgetSets:
