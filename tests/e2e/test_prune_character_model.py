@@ -1,7 +1,7 @@
 """A 12-layer model of characters, trained here, loses a quarter of its layers and gets its quality back.
 
 The text is the standard library's own documentation, so that the test needs no data of ours. In our first runs the cut
-cost 6 to 7 % of perplexity, and 60 to 100 steps of healing left -1 to +3 % of it.
+cost 6 to 7 % of perplexity, and 60 to 100 steps of healing left -1 to +3 % of it; fewer steps are made here for time.
 """
 
 from __future__ import annotations

@@ -124,7 +124,8 @@ def test_resumes_from_its_folder(world, network, tmp_path):
     done = UGradSL(epochs=1).apply(network, world.examples, world.forget, folder=tmp_path)
     again = UGradSL(epochs=1).apply(network, world.examples, world.forget, folder=tmp_path)
     assert same(weights(done.network), weights(again.network))
-    assert not again.steps, "nothing was left to do"
+    assert again.steps == done.steps, "what was done before is told again"
+    assert again.seconds > sum(line["seconds"] for line in done.steps)
 
 
 @pytest.mark.parametrize("alpha", ["paper", "deniability"])

@@ -115,6 +115,8 @@ def edit(
         "retrain_epochs": retrain_epochs,
         "retrain_learning_rate": retrain_learning_rate, "seeds": seeds,
     }  # fmt: skip
+    if selection is not None and selection.is_dir():
+        selection = selection / "selection.parquet"  # the rest of a run may be drawn anew
     files = {"data": data, "test": test, "held_out": held_out, "forget": ids or selection}
     inputs = {role: str(path.expanduser().absolute()) for role, path in files.items() if path is not None}
     return start_forgetting(params, inputs, out=out, dry_run=dry_run, seed=seed, quiet=quiet, json_=json_)

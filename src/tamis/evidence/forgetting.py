@@ -8,7 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from tamis.evidence.membership import attack_auc, margin, svc_attack, true_label_confidence
+from tamis.evidence.membership import margin, svc_attack, true_label_confidence
+from tamis.evidence.ranking import auroc
+from tamis.evidence.resampling import Estimate
 
 METRICS = ("UA", "RA", "TA", "MIA")
 
@@ -83,8 +85,24 @@ def forgetting_metrics(
         "RA": 100 * float(retain.right.mean()),
         "TA": 100 * float(seen.right.mean()),
         "MIA": 100 * float(strangers.mean()),
-        "AUC": 100 * attack_auc(forget.margin, seen.margin),
+        "AUC": attack_auc(forget, seen)[0],
     }
+
+
+def attack_auc(forget: Predictions, test: Predictions) -> Estimate:
+    """Chance that a forgotten example has a higher margin than a test example, in percent, with DeLong's interval.
+
+    Examples
+    --------
+    >>> labels = np.zeros(2, dtype=int)
+    >>> sure, unsure = (Predictions.of(np.array(each), labels) for each in ([[3.0, 0], [4, 0]], [[1.0, 0], [3, 0]]))
+    >>> attack_auc(sure, unsure)[0]
+    87.5
+    """
+    margins = np.concatenate([forget.margin, test.margin])
+    is_forgotten = np.repeat([True, False], [len(forget.margin), len(test.margin)])
+    value, low, high = auroc(margins, is_forgotten)
+    return 100 * value, 100 * low, 100 * high
 
 
 def average_gap(found: Mapping[str, Sequence[float]], retrained: Mapping[str, Sequence[float]]) -> float:

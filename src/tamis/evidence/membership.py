@@ -90,20 +90,3 @@ def svc_attack(retain: Floats, test: Floats, forget: Floats, *, seed: int = 0, m
     y = np.repeat([1, 0], [len(each) for each in known])
     member = SVC(C=3, gamma="auto", kernel="rbf").fit(x, y).predict(np.asarray(forget)[:, None])
     return np.asarray(member == 0)
-
-
-def attack_auc(forget: Floats, test: Floats) -> float:
-    """Chance that a forgotten example has a higher margin than a test example; 0.5 if nothing tells them apart.
-
-    Examples
-    --------
-    >>> attack_auc(np.array([3.0, 4.0]), np.array([1.0, 3.0]))
-    0.875
-    """
-    from scipy.stats import rankdata
-
-    if not (len(forget) and len(test)):
-        raise DataError("A membership attack needs forgotten and test examples; one of the two is empty.")
-    ranks = rankdata(np.concatenate([forget, test]))[: len(forget)]
-    n, m = len(forget), len(test)
-    return float((ranks.sum() - n * (n + 1) / 2) / (n * m))

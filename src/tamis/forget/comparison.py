@@ -9,7 +9,7 @@ import numpy as np
 import polars as pl
 
 from tamis.evidence import Evidence
-from tamis.evidence.forgetting import METRICS, Predictions, average_gap, forgetting_metrics
+from tamis.evidence.forgetting import METRICS, Predictions, attack_auc, average_gap, forgetting_metrics
 from tamis.evidence.resampling import Estimate, share_interval, student_interval
 
 SPLITS = ("forget", "retain", "test")
@@ -84,7 +84,7 @@ class Comparison:
     def _row(self, name: str, model: str) -> dict[str, Any]:
         value, low, high = self.estimate(name, model)
         split = SPLIT_OF[name]
-        n = self.frame.filter((pl.col("model") == model) & (pl.col("split") == split) & (pl.col("seed") == 0)).height
+        n = self._rows(model, split).height
         return {"metric": name, "split": split, "group": model, "before": self.metrics["original"][name][0],
                 "after": value, "low": low, "high": high, "n": n, "better": BETTER[name]}  # fmt: skip
 
@@ -93,9 +93,16 @@ class Comparison:
         values = self.metrics[model][name]
         if len(values) > 1:
             return student_interval(values)
-        n = self.frame.filter((pl.col("model") == model) & (pl.col("split") == SPLIT_OF[name])).height
+        if name == "AUC":
+            return attack_auc(predictions_of(self._rows(model, "forget")), predictions_of(self._rows(model, "test")))
+        n = self._rows(model, SPLIT_OF[name]).height
         value, low, high = share_interval(values[0] / 100 * n, n)
         return 100 * value, 100 * low, 100 * high
+
+    def _rows(self, model: str, split: str) -> pl.DataFrame:
+        """Examples of the first seed that a metric is about: of the test set, those of classes that stay."""
+        own = self.frame.filter((pl.col("model") == model) & (pl.col("split") == split) & (pl.col("seed") == 0))
+        return own.filter(~pl.col("label").is_in(self.gone)) if split == "test" else own
 
     def _gap_row(self, name: str) -> dict[str, Any]:
         (a, a_low, a_high), (b, b_low, b_high) = (self.estimate(name, model) for model in ("edited", "retrained"))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -23,20 +24,29 @@ COLLAPSE = 5.0
 """Points of accuracy on what stays whose loss counts as a collapse."""
 
 
+@dataclass(frozen=True, eq=False)
+class Setting:
+    """What a run was told: recipe, model and its description, examples by role, and what is to be forgotten."""
+
+    recipe: ForgetRecipe
+    model: LocalClassifier
+    described: Mapping[str, Any]
+    data: NamedExamples
+    test: NamedExamples | None
+    held_out: NamedExamples | None
+    sets: ForgetSets
+
+
 def findings(
-    recipe: ForgetRecipe,
-    model: LocalClassifier,
-    described: Mapping[str, Any],
-    data: NamedExamples,
-    test: NamedExamples | None,
-    held_out: NamedExamples | None,
-    sets: ForgetSets,
+    setting: Setting,
     compared: Comparison,
     said: Mapping[str, Sequence[Mapping[str, Any]]],
     relearned: Mapping[str, Sequence[float]],
     swept: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     """Return everything that the report draws from, but for the evidence."""
+    recipe, model, described, sets = setting.recipe, setting.model, setting.described, setting.sets
+    data, test, held_out = setting.data, setting.test, setting.held_out
     taken = {name: row[name] for row in swept if row["chosen"] for name in ("alpha", "p", "learning_rate")}
     way = make_way(recipe.method, {**recipe.way, **taken}, seed=0)
     edited = said["edited"]
@@ -68,7 +78,7 @@ def findings(
         "histograms": histograms(compared.frame),
         "relearning": {kind: list(values) for kind, values in relearned.items()},
         "sweep": [dict(row) for row in swept],
-        "proof": proof(recipe, compared),
+        "proof": proof(compared),
     }  # fmt: skip
     return {**found, "warnings": _warnings(found, edited)}
 
@@ -86,7 +96,7 @@ def histograms(frame: pl.DataFrame) -> dict[str, dict[str, list[int]]]:
     }
 
 
-def proof(recipe: ForgetRecipe, compared: Comparison) -> dict[str, list[str]]:
+def proof(compared: Comparison) -> dict[str, list[str]]:
     """What this run can say, and what it cannot: sentences."""
     can, cannot = [], ["that no trace is left: closeness on averages is no certificate"]
     if compared.gap() is not None:

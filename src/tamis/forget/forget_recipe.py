@@ -79,6 +79,9 @@ class ForgetRecipe:
         method = str(params.get("method", "ugradsl+"))
         way = {name: params[name] for name in WAY if name in params}
         make_way(method, way, seed=recipe.seed)
+        for name in ("sweep", "retrain"):
+            if not isinstance(params.get(name, False), bool):
+                raise parameter_error("a forget recipe", name, "a bool", params[name])
         sweep = bool(params.get("sweep", False))
         if sweep and not method.startswith("ugradsl"):
             raise RecipeError(f"A sweep chooses parameters of UGradSL; the method {method!r} has none of them.")
@@ -123,8 +126,13 @@ class ForgetRecipe:
             )
         usual = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "batch_rows": 64, "schedule": "cosine",
                  "warmup": 0.0, "precision": "float32"}  # fmt: skip
-        made = TrainSettings(**{**usual, **said, "tune": "full", "seed": 0})
-        made = TrainSettings(**{**made.to_json(), "micro_tokens": made.batch_rows})
+        for name in said:
+            if name not in TrainSettings().to_json():
+                raise RecipeError(
+                    f"The 'training' of classifier.json has no {name!r}.{did_you_mean(name, TrainSettings().to_json())}"
+                )
+        settings = {**usual, **said, "tune": "full", "seed": 0}
+        made = TrainSettings(**{**settings, "micro_tokens": settings["batch_rows"]})
         made.validate()
         return made
 

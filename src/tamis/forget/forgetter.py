@@ -20,6 +20,7 @@ from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.stop_rule import StopRule
 from tamis.runs.digests import derive_seed
 from tamis.train.labelled import LabelledExamples
+from tamis.train.metrics import read_metrics
 from tamis.train.objective import Objective
 from tamis.train.settings import TrainSettings
 
@@ -123,7 +124,6 @@ class Forgetter(Estimator):
         """
         import accelerate  # noqa: F401 - before the clock, as everything that is imported once
 
-        from tamis.train.checkpoint import copied, put
         from tamis.train.gradient import NotFiniteError
         from tamis.train.loop import train
 
@@ -131,38 +131,35 @@ class Forgetter(Estimator):
         self.validate()
         sets = ForgetSets.of(network, examples, forget, retain)
         edited = self.start(network, sets)
-        rng = np.random.default_rng(derive_seed(self.seed, "forget"))
-        objective = self.objective(edited, sets, rng)
-        stopping = held_out if self.stops else None
-        settings = self.settings(sets, len(objective), stops=stopping is not None)
+        objective = self.objective(edited, sets, np.random.default_rng(derive_seed(self.seed, "forget")))
+        rule = StopRule(sets, held_out, edited) if held_out is not None and self.stops else None
+        settings = self.settings(sets, len(objective), stops=rule is not None)
         require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
-        rule = None if stopping is None else StopRule(sets, stopping, edited)
-        steps: list[dict[str, Any]] = []
-        last = copied(edited)
-
-        def note(line: dict[str, Any]) -> None:
-            nonlocal last
-            steps.append(line)
-            if line["step"] and not line["step"] % settings.eval_every:
-                last = copied(edited)
-
+        last = LastFinite(edited, every=settings.eval_every)
+        trained, reason = None, ""
         try:
             with self.around(edited, sets):
                 trained = train(
-                    edited, objective, settings, folder=folder, on_metrics=note, progress=progress,
+                    edited, objective, settings, folder=folder, on_metrics=last.note, progress=progress,
                     name=type(self).__name__,
                     held_out=None if rule is None else rule.distance, stop=None if rule is None else rule.reason,
                 )  # fmt: skip
         except NotFiniteError as error:
-            put(edited, last)
-            reason, diverged, kept, distance = str(error), True, 1, None
-        else:
-            reason, diverged = trained.stop_reason or f"all {trained.steps} steps were done", False
-            kept = trained.kept_step
-            distance = min((value for _, value in trained.held_out), default=None)
-        warnings = [*self.warnings(sets), *[UNCHANGED] * (not kept)]
-        return Forgotten(edited.eval(), sets, settings, steps, reason, time.perf_counter() - began, diverged,
-                         tuple(warnings), distance)  # fmt: skip
+            last.put_back()
+            reason = str(error)
+        steps = last.steps if folder is None else read_metrics(folder)
+        earlier = sum(line.get("seconds", 0.0) for line in steps) - sum(line.get("seconds", 0.0) for line in last.steps)
+        return Forgotten(
+            edited.eval(),
+            sets,
+            settings,
+            steps,
+            reason if trained is None else trained.stop_reason or f"all {trained.steps} steps were done",
+            time.perf_counter() - began + earlier,
+            diverged=trained is None,
+            warnings=(*self.warnings(sets), *[UNCHANGED] * (trained is not None and not trained.kept_step)),
+            distance=None if trained is None else min((value for _, value in trained.held_out), default=None),
+        )
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """What to be careful about with these parameters."""
@@ -200,13 +197,7 @@ class Forgetter(Estimator):
             schedule="constant", warmup=0.0, order="given", tune="full", seed=self.seed, precision="float32",
         )  # fmt: skip
         made.validate()
-        every = max(1, made.n_steps(n) // EVALUATIONS)
-        return replace(
-            made,
-            eval_every=every,
-            checkpoint_every=max(every, CHECKPOINT_STEPS),
-            patience=EVALUATIONS * 2 if stops else 0,
-        )
+        return with_stops(made, n, patience=EVALUATIONS * 2 if stops else 0)
 
     def validate(self) -> None:
         """Check the parameters that all share.
@@ -221,6 +212,45 @@ class Forgetter(Estimator):
             raise parameter_error(name, "learning_rate", "a float > 0 or None", self.learning_rate)
         if not _positive(self.epochs):
             raise parameter_error(name, "epochs", "a float > 0", self.epochs)
+
+
+class LastFinite:
+    """The lines of a training's metrics, and the weights of the last evaluation at which all were finite.
+
+    Parameters
+    ----------
+    network : torch.nn.Module
+    every : int
+        Steps between two evaluations.
+    """
+
+    def __init__(self, network: Any, *, every: int) -> None:
+        from tamis.train.checkpoint import copied
+
+        self._network, self._every, self._weights = network, every, copied(network)
+        self.steps: list[dict[str, Any]] = []
+
+    def note(self, line: dict[str, Any]) -> None:
+        """Keep a line of metrics, and the weights where they are due and finite."""
+        from tamis.train.checkpoint import copied
+
+        self.steps.append(line)
+        if line["step"] and not line["step"] % self._every:
+            weights = copied(self._network)
+            if all(bool(each.isfinite().all()) for each in weights.values()):
+                self._weights = weights
+
+    def put_back(self) -> None:
+        """Give the network these weights."""
+        from tamis.train.checkpoint import put
+
+        put(self._network, self._weights)
+
+
+def with_stops(settings: TrainSettings, n: int, *, patience: int = 0) -> TrainSettings:
+    """Settings with the evaluations and checkpoints of a run over n examples."""
+    every = max(1, settings.n_steps(n) // EVALUATIONS)
+    return replace(settings, eval_every=every, checkpoint_every=max(every, CHECKPOINT_STEPS), patience=patience)
 
 
 def require_batches(network: Any, settings: TrainSettings, n: int, *, rows: int) -> None:

@@ -18,7 +18,7 @@ from tamis.evidence.forgetting import Predictions
 from tamis.forget.baselines import Retrain
 from tamis.forget.certificate import certify
 from tamis.forget.comparison import Comparison, prediction_rows
-from tamis.forget.findings import findings, summary
+from tamis.forget.findings import Setting, findings, summary
 from tamis.forget.forget_recipe import ForgetRecipe
 from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter, Forgotten
@@ -213,8 +213,8 @@ class _Work:
         compared = Comparison(frame, forgotten_classes=gone, seconds=seconds, seed=self.run.recipe.seed)
         evidence = compared.evidence()
         said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
-        found = findings(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets,
-                         compared, said, self.relearned(results), self.swept)  # fmt: skip
+        setting = Setting(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets)
+        found = findings(setting, compared, said, self.relearned(results), self.swept)
         step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
         selection = self._selection()
         write_frame(part_path(step.folder, 0), selection.frame)

@@ -13,7 +13,7 @@ import polars as pl
 
 from tamis.data import read
 from tamis.data.rows import quoted
-from tamis.errors import DataError, RecipeError, did_you_mean
+from tamis.errors import DataError, did_you_mean
 from tamis.train.labelled import LabelledExamples
 
 ARRAYS = ".npz"
@@ -53,7 +53,7 @@ def read_named(
     ----------
     path : Path
         A table (CSV, JSONL, Parquet) with a column of labels and numeric features, or ``.npz`` with ``x`` (N, ...),
-        ``y`` (N,) and perhaps ``id``. Arrays of whole numbers up to 255 are images: they are divided by 255.
+        ``y`` (N,) and perhaps ``id``.
     description : mapping
         Of the classifier: ``classes`` (names of the labels; default: they are numbers from 0), ``features`` (columns;
         default: all numeric ones), ``mean`` and ``scale`` (subtracted, and divided by), ``shape`` (of one input).
@@ -103,8 +103,6 @@ def _arrays(path: Path, description: Mapping[str, Any], label: str) -> NamedExam
     x, y = arrays["x"], arrays[name]
     if len(x) != len(y):
         raise DataError(f"{path} has {len(x)} inputs and {len(y)} labels.")
-    if x.dtype == np.uint8:
-        x = x / np.float32(255)
     x = x.astype(np.float32).reshape(len(x), *(description.get("shape") or x.shape[1:]))
     ids = [str(each) for each in arrays["id"]] if "id" in arrays else [f"{i:06d}" for i in range(len(y))]
     if len(set(ids)) < len(ids):
@@ -125,11 +123,11 @@ def _scaled(x: Any, description: Mapping[str, Any]) -> Any:
 def _classes(labels: Sequence[Any], description: Mapping[str, Any], path: Path) -> list[int]:
     names = [str(each) for each in description.get("classes") or []]
     if not names:
-        wrong = next(
-            (each for each in labels if each is None or str(each) != str(each).strip() or not _whole(each)), None
-        )
-        if wrong is not None or any(each is None for each in labels):
-            raise DataError(f"The label {wrong!r} of {path} is no number from 0; name the classes in classifier.json.")
+        wrong = [each for each in labels if not _whole(each)]
+        if wrong:
+            raise DataError(
+                f"The label {wrong[0]!r} of {path} is no number from 0; name the classes in classifier.json."
+            )
         return [int(float(each)) for each in labels]
     place = {name: i for i, name in enumerate(names)}
     unknown = sorted({str(each) for each in labels} - place.keys())
@@ -147,33 +145,3 @@ def _whole(label: Any) -> bool:
 
 def _numeric(frame: pl.DataFrame, label: str) -> list[str]:
     return [name for name, dtype in frame.schema.items() if dtype.is_numeric() and name not in ("id", label)]
-
-
-def chosen(named: NamedExamples, *, where: str | None, ids: Sequence[str] | None) -> np.ndarray:
-    """Positions of the examples that a request names, by ``COLUMN=VALUE`` or by id.
-
-    Raises
-    ------
-    RecipeError
-        If the column does not exist, or no row has that value.
-    DataError
-        If ids are not in the data.
-    """
-    if ids is not None:
-        place = {each: i for i, each in enumerate(named.ids)}
-        unknown = [each for each in ids if each not in place]
-        if unknown:
-            raise DataError(
-                f"{len(unknown)} of {len(ids)} ids to forget are not in the data, such as {quoted(unknown)}."
-            )
-        return np.array(sorted({place[each] for each in ids}), dtype=np.int64)
-    column, sign, value = (where or "").partition("=")
-    if not sign or column not in named.columns.columns:
-        raise RecipeError(
-            f"'where' must be COLUMN=VALUE with a column of the data. Got {where!r} instead."
-            f"{did_you_mean(column, named.columns.columns)}"
-        )
-    found = np.flatnonzero((named.columns[column].cast(pl.String) == value).fill_null(False).to_numpy())
-    if not len(found):
-        raise RecipeError(f"No row has {column} = {value!r}, so there is nothing to forget.")
-    return found.astype(np.int64)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +11,9 @@ import polars as pl
 from numpy.typing import NDArray
 
 from tamis.data.rows import quoted
-from tamis.errors import DataError
+from tamis.errors import DataError, RecipeError, did_you_mean
 from tamis.forget.forget_sets import class_positions, random_positions
-from tamis.forget.named_examples import NamedExamples, chosen
+from tamis.forget.named_examples import NamedExamples
 from tamis.runs.digests import derive_seed
 from tamis.select import Selection
 
@@ -47,9 +47,9 @@ def requested(
             len(named.ids), float(value), np.random.default_rng(derive_seed(seed, "share to forget"))
         )
     if kind == "where":
-        return chosen(named, where=str(value), ids=None)
+        return positions_where(named, str(value))
     if kind == "forget":
-        return chosen(named, where=None, ids=ids_of(Path(value)))
+        return positions_of(named, ids_of(Path(value)))
     names = [str(each) for each in described.get("classes") or []]
     labels = named.examples.labels.numpy()
     wanted = [str(each) for each in (value if isinstance(value, list | tuple) else [value])]
@@ -86,3 +86,38 @@ def ids_of(path: Path) -> list[str]:
     if not ids:
         raise DataError(f"{path} {what}, so there is nothing to forget.")
     return list(dict.fromkeys(ids))
+
+
+def positions_where(named: NamedExamples, where: str) -> NDArray[np.int64]:
+    """Positions of the rows with ``COLUMN=VALUE``.
+
+    Raises
+    ------
+    RecipeError
+        If the column does not exist, or no row has that value.
+    """
+    column, sign, value = where.partition("=")
+    if not sign or column not in named.columns.columns:
+        raise RecipeError(
+            f"'where' must be COLUMN=VALUE with a column of the data. Got {where!r} instead."
+            f"{did_you_mean(column, named.columns.columns)}"
+        )
+    found = np.flatnonzero((named.columns[column].cast(pl.String) == value).fill_null(False).to_numpy())
+    if not len(found):
+        raise RecipeError(f"No row has {column} = {value!r}, so there is nothing to forget.")
+    return found.astype(np.int64)
+
+
+def positions_of(named: NamedExamples, ids: Sequence[str]) -> NDArray[np.int64]:
+    """Positions of the examples with these ids, ascending.
+
+    Raises
+    ------
+    DataError
+        If ids are not in the data.
+    """
+    place = {each: i for i, each in enumerate(named.ids)}
+    unknown = [each for each in ids if each not in place]
+    if unknown:
+        raise DataError(f"{len(unknown)} of {len(ids)} ids to forget are not in the data, such as {quoted(unknown)}.")
+    return np.array(sorted({place[each] for each in ids}), dtype=np.int64)

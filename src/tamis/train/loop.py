@@ -8,11 +8,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from tamis.errors import DataError, RecipeError
+from tamis.errors import RecipeError
 from tamis.runs.digests import derive_seed
 from tamis.train.batches import Batches
 from tamis.train.checkpoint import Checkpoints, checkpoint_key, copied, put
-from tamis.train.gradient import accumulate, clip_gradient
+from tamis.train.gradient import NotFiniteError, accumulate, clip_gradient
 from tamis.train.metrics import MetricsStream
 from tamis.train.objective import Objective
 from tamis.train.optimizer import optimizer_of, set_learning_rate
@@ -216,7 +216,7 @@ class _Loop:
         """Measure the held-out loss, remember the weights if it is the lowest, and stop if patience ran out."""
         value = float(self._measured(held_out))
         if not math.isfinite(value):
-            raise DataError(
+            raise NotFiniteError(
                 f"The held-out loss after step {self.done.steps} is {value}; expected a finite number: look at the "
                 "held-out examples, or lower the learning rate."
             )

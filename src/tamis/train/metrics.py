@@ -77,6 +77,11 @@ class MetricsStream:
             self._board.close()
 
 
+def read_metrics(folder: Path) -> list[dict[str, Any]]:
+    """Return the lines of a training's ``metrics.jsonl``, those before an interruption included."""
+    return [json.loads(line) for line in (folder / FILE).read_text(encoding="utf-8").splitlines()]
+
+
 def _stays(line: str, after: int) -> bool:
     """Whether a line is whole, and of a step up to ``after``."""
     return line.endswith("}\n") and int(json.loads(line)["step"]) <= after

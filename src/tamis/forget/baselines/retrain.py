@@ -10,8 +10,8 @@ import numpy as np
 
 from tamis.forget.baselines.teachers import untrained
 from tamis.forget.forget_sets import ForgetSets
-from tamis.forget.forgetter import Forgetter
-from tamis.forget.soft_and_hard import SoftAndHard
+from tamis.forget.forgetter import Forgetter, with_stops
+from tamis.train.labelled import CrossEntropy
 from tamis.train.settings import TrainSettings
 
 
@@ -28,8 +28,6 @@ class Retrain(Forgetter):
     """
 
     stops: ClassVar[bool] = False
-    learning_rate = None
-    epochs = 1
 
     def __init__(self, *, training: TrainSettings, fresh: Callable[[int], Any] | None = None, seed: int = 0) -> None:
         self.training = training
@@ -41,14 +39,23 @@ class Retrain(Forgetter):
         made = untrained(network, self.seed) if self.fresh is None else self.fresh(self.seed)
         return made.requires_grad_(True)
 
-    def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> SoftAndHard:
+    def validate(self) -> None:
+        """Check the settings of the training.
+
+        Raises
+        ------
+        RecipeError
+            If one is wrong.
+        """
+        self.training.validate()
+
+    def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> CrossEntropy:
         """Cross-entropy of the retained examples."""
-        n = len(sets.retain)
-        return SoftAndHard(sets.examples, sets.retain, hard=np.ones(n), soft=np.zeros(n))
+        return CrossEntropy(sets.examples.take(sets.retain))
 
     def settings(self, sets: ForgetSets, n: int, *, stops: bool) -> TrainSettings:
         """Those of the original training."""
-        return replace(self.training, seed=self.seed, eval_every=max(1, self.training.n_steps(n) // 10))
+        return with_stops(replace(self.training, seed=self.seed), n)
 
     def rate(self, kind: str) -> float:
         """That of the original training."""
