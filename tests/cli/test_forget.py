@@ -106,6 +106,9 @@ class TestRun:
 
     def test_whole_classes(self, forget, world):
         said, folder = done(forget("--class", "3,5", "--test", world["test"]))
+        rows = {row["metric"]: row for row in said["evidence"] if row["group"] == "edited"}
+        assert rows["TA"]["n"] == int((~pl.read_csv(world["test"])["label"].is_in([3, 5])).sum())
+        assert rows["AUC"]["low"] < rows["AUC"]["after"] < rows["AUC"]["high"]
         assert said["kind"] == "class"
         labels = pl.read_csv(world["data"])["label"]
         assert said["forget"] == int(labels.is_in([3, 5]).sum())
@@ -166,6 +169,13 @@ class TestRun:
         with Run.start(finished[1], recipe, command="") as run:
             assert job.forget(run, engine=get_engine("inline")) == finished[0]
         assert {path: path.stat().st_mtime_ns for path in before} == before
+
+    def test_a_comparison_asked_for_later_finds_the_edit_done(self, world, forget):
+        folders = [world["folder"] / "later" / name for name in ("edit", "compared")]
+        done(forget("--share", 0.1, out=folders[0]))
+        done(forget("--share", 0.1, "--test", world["test"], *ANEW, out=folders[1]))
+        events = [json.loads(line) for line in (folders[1] / "ledger.jsonl").read_text().splitlines()]
+        assert any(event.get("event") == "reused" and "edited" in event["step"] for event in events), events
 
     def test_a_plan_computes_nothing(self, forget, world, tmp_path):
         result, folder = forget("--share", 0.1, "--dry-run", *ANEW, out=tmp_path / "run")
@@ -299,6 +309,13 @@ class TestBadInput:
         del said["training"]
         (model / "classifier.json").write_text(json.dumps(said))
         refused(forget("--share", 0.1, "--retrain", model=model)[0], "--retrain-epochs")
+
+    def test_a_training_that_does_not_exist(self, world, forget, refused, tmp_path):
+        model = shutil.copytree(world["model"], tmp_path / "model")
+        said = json.loads((model / "classifier.json").read_text())
+        said["training"]["epoch"] = 3
+        (model / "classifier.json").write_text(json.dumps(said))
+        refused(forget("--share", 0.1, "--retrain", model=model)[0], "no 'epoch'", "Did you mean 'epochs'")
 
     def test_no_model(self, forget, refused, tmp_path):
         refused(forget("--share", 0.1, model=tmp_path / "none")[0], "There is no folder")

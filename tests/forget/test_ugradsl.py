@@ -120,6 +120,19 @@ def test_a_divergence_gives_back_weights_that_work(digits):
         assert done.network(world.test.inputs).isfinite().all()
 
 
+def test_a_divergence_that_the_stop_rule_sees_first_is_caught_too(world, network):
+    """Weights that are no numbers at the moment of an evaluation are not what is given back."""
+    import torch
+
+    done = UGradSL(p=0.5, learning_rate=1e30, clip=None).apply(
+        network, world.examples, world.forget, held_out=world.test
+    )
+    assert done.diverged
+    assert done.distance is None
+    with torch.no_grad():
+        assert done.network(world.test.inputs).isfinite().all()
+
+
 def test_resumes_from_its_folder(world, network, tmp_path):
     done = UGradSL(epochs=1).apply(network, world.examples, world.forget, folder=tmp_path)
     again = UGradSL(epochs=1).apply(network, world.examples, world.forget, folder=tmp_path)

@@ -19,7 +19,7 @@ from tamis.forget.baselines import Retrain
 from tamis.forget.certificate import certify
 from tamis.forget.comparison import Comparison, prediction_rows
 from tamis.forget.findings import Setting, findings, summary
-from tamis.forget.forget_recipe import ForgetRecipe
+from tamis.forget.forget_recipe import INPUTS, REQUESTS, TRAINING, WAY, ForgetRecipe
 from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter, Forgotten
 from tamis.forget.named_examples import NamedExamples, read_named
@@ -47,6 +47,17 @@ VERSION = 1
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
 EDITED, RETRAINED = "edited", "retrained"
+READING = ("network", "label", "id_column", *REQUESTS)
+EDITING, EVERYTHING = (
+    (*READING, "method", "sweep", *WAY),
+    (*READING, "method", "sweep", "group", "retrain", *TRAINING, *WAY),
+)
+USED = {
+    "sweep": (EDITING, ("data", "held_out", "forget")),
+    EDITED: (EDITING, ("data", "held_out", "forget")),
+    RETRAINED: ((*READING, *TRAINING), ("data", "forget")),
+}
+"""Parameters and inputs that a step depends on; all others depend on everything."""
 
 
 def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dict[str, Any]:
@@ -132,10 +143,18 @@ class _Work:
             return untrained_classifier(self.model)
 
     def step(self, name: str, **depends: Any) -> Step:
-        """Open the next step."""
-        params = {key: value for key, value in self.run.recipe.params.items() if key not in ("model", "seeds")}
-        return self.run.step(name, version=VERSION, model=self.model.fingerprint,
-                             inputs=self.run.manifest["identity"]["inputs"], params=params, **depends)  # fmt: skip
+        """Open the next step; what an edit, or training anew, does not depend on is no part of its key."""
+        kind = name.partition("-")[0]
+        params, roles = USED.get(kind, (EVERYTHING, INPUTS))
+        inputs = self.run.manifest["identity"]["inputs"]
+        return self.run.step(
+            name,
+            version=VERSION,
+            model=self.model.fingerprint,
+            inputs={role: each for role, each in inputs.items() if role in roles},
+            params={key: each for key, each in self.run.recipe.params.items() if key in params},
+            **depends,
+        )
 
     def trained(self, kind: str, make: Callable[[int], Forgetter]) -> list[tuple[Path, dict[str, Any]]]:
         """Folder with the weights, and what is to be said, of each seed."""
