@@ -8,6 +8,7 @@ from abc import abstractmethod
 from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -122,11 +123,10 @@ class Forgetter(Estimator):
         DataError
             If the request does not fit the data, or the network is no classifier of it.
         """
-        import accelerate  # noqa: F401 - before the clock, as everything that is imported once
-
         from tamis.train.gradient import NotFiniteError
         from tamis.train.loop import train
 
+        import_what_training_imports()
         began = time.perf_counter()
         self.validate()
         sets = ForgetSets.of(network, examples, forget, retain)
@@ -245,6 +245,20 @@ class LastFinite:
         from tamis.train.checkpoint import put
 
         put(self._network, self._weights)
+
+
+@cache
+def import_what_training_imports() -> None:
+    """Do once, outside of all clocks, what the first training of a process spends seconds on: a step on one number."""
+    import torch
+
+    from tamis.train.labelled import CrossEntropy
+    from tamis.train.loop import train
+
+    settings = TrainSettings(steps=1, optimizer="sgd", tune="full", precision="float32")
+    with torch.random.fork_rng():
+        network = torch.nn.Linear(1, 2)
+    train(network, CrossEntropy(LabelledExamples.of(np.ones((2, 1), dtype=np.float32), [0, 1])), settings)
 
 
 def with_stops(settings: TrainSettings, n: int, *, patience: int = 0) -> TrainSettings:
