@@ -20,11 +20,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from scipy.stats import t
-from tables import SHARED_DATA, Report, at_most, begin, not_judged, parser, reported
+from tables import SHARED_DATA, Report, at_least, at_most, begin, not_judged, parser, reported
 
 from tamis.data import read
 from tamis.data.token_rows import TokenRows
+from tamis.evidence.resampling import student_interval
 from tamis.models.causal_lm import find_model, load, load_own, load_tokenizer
 from tamis.models.chat_tokens import encode_chats
 from tamis.models.decoder_layers import decoder_layers
@@ -159,13 +159,6 @@ def one_seed(split: Split, options: Any, seed: int) -> list[dict[str, Any]]:
     return found
 
 
-def interval(values: list[float]) -> tuple[float, float, float]:
-    """Mean with a Student interval."""
-    n, mean = len(values), float(np.mean(values))
-    half = float(t.ppf(0.975, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return mean, mean - half, mean + half
-
-
 def summarised(found: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     """Geometric mean of the perplexity over seeds, and the paired factor that healing changes it by."""
     arms = list(dict.fromkeys((row["criterion"], row["recovery"]) for row in found))
@@ -173,12 +166,14 @@ def summarised(found: list[dict[str, Any]], text: str) -> list[dict[str, Any]]:
     seeds = sorted({row["seed"] for row in found})
     rows = []
     for criterion, recovery in arms:
-        mean, low, high = np.exp(interval([np.log(by[criterion, recovery, s]) for s in seeds]))
+        mean, low, high = np.exp(student_interval([np.log(by[criterion, recovery, s]) for s in seeds]))
         row: dict[str, Any] = {"criterion": criterion, "recovery": recovery, "perplexity": float(mean),
                                "low": float(low), "high": float(high)}  # fmt: skip
         if recovery != "none":
             gaps = [np.log(by[criterion, recovery, s] / by[criterion, "none", s]) for s in seeds]
-            row |= dict(zip(("factor", "factor low", "factor high"), map(float, np.exp(interval(gaps))), strict=True))
+            row |= dict(
+                zip(("factor", "factor low", "factor high"), map(float, np.exp(student_interval(gaps))), strict=True)
+            )
         rows.append(row)
     return rows
 
@@ -252,6 +247,10 @@ def main() -> None:
         split = split_of(rows, wikitext, seed, n_held=6 if options.quick else 20, n_train=16 if options.quick else 2000)
         found += one_seed(split, options, seed)
     report.table("Each model", found)
+    by = {(row["seed"], row["criterion"], row["recovery"]): row for row in found}
+    gains = [row[text] < by[seed, criterion, "none"][text] for (seed, criterion, recovery), row in by.items()
+             for text in ("Dolly", "WikiText-2") if recovery != "none" and criterion != "dense"]  # fmt: skip
+    report.bars.append(at_least("prune: share of healings that lower the perplexity", float(np.mean(gains)), 1))
     for text in ("Dolly", "WikiText-2"):
         table_ = summarised(found, text)
         report.table(f"Perplexity on {text}: geometric mean over seeds, and factor of healing, paired", table_)

@@ -18,13 +18,13 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import t
 from tables import SHARED_DATA, begin, parser, reported
 from token_worlds import copy_of, small_llama, small_tokenizer, taught
 
 from tamis.curate.tokens import TokenCleaner, self_evolving
 from tamis.data import read
 from tamis.data.token_rows import TokenRows
+from tamis.evidence.resampling import student_interval
 from tamis.models.chat_tokens import encode_chats
 from tamis.train.settings import TrainSettings
 from tamis.train.token_losses import token_losses
@@ -127,24 +127,17 @@ def one_seed(base: Any, rows: TokenRows, sizes: tuple[int, int, int], seed: int)
     return found
 
 
-def interval(values: NDArray[np.float64]) -> tuple[float, float, float]:
-    """Mean with a Student interval."""
-    n, mean = len(values), float(values.mean())
-    half = float(t.ppf(0.975, n - 1) * values.std(ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
-    return mean, mean - half, mean + half
-
-
 def table_of(found: list[dict[str, Any]], split: str) -> list[dict[str, Any]]:
     """Mean loss of each arm, and its paired difference to the control with the same schedule."""
     by = {(row["arm"], row["seed"]): row[split] for row in found}
     seeds = sorted({row["seed"] for row in found})
     rows = []
     for arm in dict.fromkeys(row["arm"] for row in found):
-        mean, _, _ = interval(np.array([by[arm, seed] for seed in seeds]))
+        mean, _, _ = student_interval(np.array([by[arm, seed] for seed in seeds]))
         row: dict[str, Any] = {"arm": arm, "loss": mean, "less": CONTROL.get(arm, ""), "difference": None, "low": None,
                                "high": None}  # fmt: skip
         if arm in CONTROL and CONTROL[arm] != arm:
-            gap, low, high = interval(np.array([by[arm, s] - by[CONTROL[arm], s] for s in seeds]))
+            gap, low, high = student_interval(np.array([by[arm, s] - by[CONTROL[arm], s] for s in seeds]))
             row |= {"difference": gap, "low": low, "high": high}
         rows.append(row)
     return rows

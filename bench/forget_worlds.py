@@ -16,6 +16,7 @@ from tamis.evidence.forgetting import Predictions, forgetting_metrics
 from tamis.forget.forget_sets import class_positions, random_positions
 from tamis.models.small_networks import cnn, mlp
 from tamis.runs.digests import derive_seed
+from tamis.toy.digits import LEARNED, RECIPE, SIZES, TESTED
 from tamis.train.labelled import LabelledExamples, logits_of
 from tamis.train.seeded import seeded
 from tamis.train.settings import TrainSettings
@@ -107,8 +108,9 @@ def digits() -> DataSet:
     from sklearn.datasets import load_digits
 
     x, y = load_digits(return_X_y=True)
-    sizes, training = (1300, 197, 300), recipe(60, 0.05, 64)
-    return DataSet("digits", (x / 16).astype(np.float32), y, sizes, lambda: mlp([64, 128, 64, 10]), training, 3)
+    training = TrainSettings(**{**RECIPE, "micro_tokens": RECIPE["batch_rows"], "tune": "full"})
+    sizes = (LEARNED, len(y) - LEARNED - TESTED, TESTED)
+    return DataSet("digits", (x / 16).astype(np.float32), y, sizes, lambda: mlp(SIZES), training, 3)
 
 
 def mnist() -> DataSet:

@@ -9,14 +9,13 @@ import numpy as np
 
 from tamis.evidence.forgetting import Predictions, forgetting_metrics
 from tamis.forget.forget_sets import class_positions, random_positions
+from tamis.models.small_networks import mlp
+from tamis.toy import digits as toy
 from tamis.train import TrainSettings, train
 from tamis.train.labelled import CrossEntropy, LabelledExamples, logits_of
 
-LEARNED, FORGOTTEN_CLASS = 1300, 3
-RECIPE = TrainSettings(
-    epochs=60, batch_rows=64, micro_tokens=64, learning_rate=0.05, schedule="cosine", warmup=0.0, optimizer="sgd",
-    momentum=0.9, weight_decay=5e-4, tune="full", precision="float32",
-)  # fmt: skip
+LEARNED, FORGOTTEN_CLASS = toy.LEARNED, 3
+RECIPE = TrainSettings(**{**toy.RECIPE, "micro_tokens": 64, "tune": "full"})
 
 
 @dataclass(frozen=True)
@@ -55,11 +54,10 @@ def digits_world(seed, kind):
 
 def perceptron(seed):
     import torch
-    from torch import nn
 
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        return nn.Sequential(nn.Linear(64, 128), nn.ReLU(), nn.Linear(128, 64), nn.ReLU(), nn.Linear(64, 10))
+        return mlp(toy.SIZES)
 
 
 def trained(examples, *, seed, epochs=60):

@@ -64,7 +64,7 @@ def share_interval(count: float, n: float, *, level: float = 0.95) -> Estimate:
 
 
 def student_interval(values: Sequence[float], *, level: float = 0.95) -> Estimate:
-    """Mean of repeats, such as seeds or rounds, with a Student interval.
+    """Mean of repeats, such as seeds or rounds, with a Student interval; of one, without it.
 
     Examples
     --------
@@ -72,7 +72,7 @@ def student_interval(values: Sequence[float], *, level: float = 0.95) -> Estimat
     (2.0, -0.484..., 4.484...)
     """
     n, mean = len(values), float(np.mean(values))
-    half = float(t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n))
+    half = float(t.ppf((1 + level) / 2, n - 1) * np.std(values, ddof=1) / np.sqrt(n)) if n > 1 else float("nan")
     return mean, mean - half, mean + half
 
 

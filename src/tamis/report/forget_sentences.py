@@ -184,12 +184,15 @@ def stop_sentence(found: Found) -> str:
 
 def aim_sentence(found: Found) -> str:
     """Say what the distance of the stop rule is."""
-    above = (
-        "the accuracy on what is to be forgotten, which a model trained anew has at 0"
+    apart = (
+        "accuracy and confidence on what is to be forgotten, both of which a model trained anew has at 0,"
         if found["request"]["kind"] == "class"
-        else "by how many points the accuracy on what is to be forgotten is above that on held-out examples"
+        else "how far accuracy and confidence on what is to be forgotten are from those on held-out examples"
     )
-    return f"The distance is {above}, and ten times the points of held-out accuracy lost beyond what may be lost."
+    return (
+        f"The distance stands for the average gap, which no one knows while it runs: the mean of {apart} and twice the "
+        "points of held-out accuracy that were lost."
+    )
 
 
 def privacy_sentence(epsilon: float) -> str:
