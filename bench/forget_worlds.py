@@ -23,6 +23,7 @@ from tamis.train.settings import TrainSettings
 
 ADULT = ("age", "workclass", "fnlwgt", "education", "education_num", "marital_status", "occupation", "relationship",
          "race", "sex", "capital_gain", "capital_loss", "hours", "country", "income")  # fmt: skip
+ADULT_NUMBERS = ("age", "fnlwgt", "education_num", "capital_gain", "capital_loss", "hours")
 ADULT_LABEL = "relationship"
 
 
@@ -118,20 +119,20 @@ def mnist() -> DataSet:
     with np.load(SHARED_DATA / "mnist" / "mnist_t10k.npz") as stored:
         x, y = stored["x"], stored["y"].astype(np.int64)
     images = (x / 255).astype(np.float32)[:, None]
-    return DataSet("MNIST", images, y, (5000, 1000, 4000), lambda: cnn([1, 28, 28], [8, 16], 64, 10),
+    return DataSet("MNIST", images, y, (5000, 1000, 2000), lambda: cnn([1, 28, 28], [8, 16], 64, 10),
                    recipe(30, 0.05, 64), 3)  # fmt: skip
 
 
 def adult() -> DataSet:
     """Adult, relationship in the household from everything else: 6 classes, 8,000 to learn from, a perceptron."""
     with gzip.open(SHARED_DATA / "fairness_tabular" / "adult.data.gz") as stream:
-        frame = pl.read_csv(stream.read(), has_header=False, new_columns=list(ADULT))
-    text = [name for name, dtype in frame.schema.items() if dtype == pl.String]
-    frame = frame.with_columns(pl.col(text).str.strip_chars())
+        frame = pl.read_csv(stream.read(), has_header=False, new_columns=list(ADULT), infer_schema=False)
+    frame = frame.drop_nulls().with_columns(pl.all().str.strip_chars()).cast(dict.fromkeys(ADULT_NUMBERS, pl.Float32))
+    text = [name for name in ADULT if name not in (*ADULT_NUMBERS, ADULT_LABEL)]
     y = frame[ADULT_LABEL].cast(pl.Enum(sorted(frame[ADULT_LABEL].unique()))).to_physical().to_numpy().astype(np.int64)
-    x = frame.drop(ADULT_LABEL).to_dummies([name for name in text if name != ADULT_LABEL]).to_numpy().astype(np.float32)
+    x = frame.drop(ADULT_LABEL).to_dummies(text).to_numpy().astype(np.float32)
     x = (x - x.mean(0)) / x.std(0)
-    return DataSet("Adult", x, y, (8000, 2000, 6000), lambda: mlp([x.shape[1], 128, 64, 6]), recipe(40, 0.02, 64), 3)
+    return DataSet("Adult", x, y, (8000, 2000, 2000), lambda: mlp([x.shape[1], 128, 64, 6]), recipe(40, 0.02, 64), 3)
 
 
 DATA_SETS = {"digits": digits, "mnist": mnist, "adult": adult}

@@ -173,9 +173,12 @@ class TestRun:
     def test_a_comparison_asked_for_later_finds_the_edit_done(self, world, forget):
         folders = [world["folder"] / "later" / name for name in ("edit", "compared")]
         done(forget("--share", 0.1, out=folders[0]))
-        done(forget("--share", 0.1, "--test", world["test"], *ANEW, out=folders[1]))
+        said, _ = done(forget("--share", 0.1, "--test", world["test"], "--compare", "ascent", *ANEW, out=folders[1]))
         events = [json.loads(line) for line in (folders[1] / "ledger.jsonl").read_text().splitlines()]
         assert any(event.get("event") == "reused" and "edited" in event["step"] for event in events), events
+        rows = [row for row in said["evidence"] if row["group"] == "ascent"]
+        assert {"UA", "RA", "TA", "MIA", "average gap to retraining (points)"} <= {row["metric"] for row in rows}
+        assert call("forget", "verify", folders[1]).exit_code == 0
 
     def test_a_plan_computes_nothing(self, forget, world, tmp_path):
         result, folder = forget("--share", 0.1, "--dry-run", *ANEW, out=tmp_path / "run")
@@ -266,7 +269,8 @@ class TestBadInput:
          (("--class", 11), "No example has the class 11"), (("--class", "x"), "no class 'x'"),
          (("--where", "nope=1"), "COLUMN=VALUE"), (("--where", "label=77"), "nothing to forget"),
          (("--class", 3, "--alpha", 0.5), "the sign is wrong"), (("--class", 3, "--alpha", "best"), "'deniability'"),
-         (("--class", 3, "--method", "ugrad"), "Did you mean"), (("--class", 3, "--seeds", 0), "seeds"),
+         (("--class", 3, "--method", "ugrad"), "Did you mean"), (("--class", 3, "--compare", "ascend"), "'ascent'"),
+         (("--class", 3, "--seeds", 0), "seeds"),
          (("--class", 3, "--label", "lable"), "Did you mean 'label'"),
          (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"), (("--class", 3, "--sweep"), "--held-out"),
          (("--class", 3, "--sweep", "--method", "scrub"), "parameters of UGradSL"),

@@ -43,6 +43,7 @@ NASTY = "<script>alert('x')<!--"
 CLASSES = [NASTY, "dog", "owl & co"]
 HEADINGS = ["what-came-in", "closeness", "what-was-done", "did-it-help", "limits"]
 COLOURS = {"none", "transparent"} | {f"var(--{name})" for name in ("ink", "muted", "rule", "accent", "quiet", "page")}
+COLOURS |= {f"var(--{name})" for name in ("heat", "on-light-cell", "on-full-cell")}
 FORBIDDEN = re.compile(r"\b(erase[sd]?|erasing|remove[sd]?|removing|deleted?|deleting|gone)\b", re.IGNORECASE)
 ANEW = {"retrain": True, "retrain_epochs": 10.0}
 TRAINING = {"epochs": 40.0, "learning_rate": 0.1, "batch_rows": 16}
@@ -53,8 +54,14 @@ WORLDS: dict[str, tuple[tuple[str, ...], dict[str, Any]]] = {
     "alone": (("test",), {"where": f"site={NASTY}", "seeds": 2, "group": "site"}),
     "untested": (("held_out",), {"share": 0.2, "method": "ugradsl", **ANEW}),
     "ids": (("forget", "test"), {"method": "fine-tune"}),
+    "beside": (
+        ("test", "held_out"),
+        {"share": 0.2, "seeds": 2, "sweep": True, "compare": ["ascent", "random-labels"], **ANEW},
+    ),
 }
-COMPARED = ("share", "class")
+COMPARED = ("share", "class", "beside")
+FIGURES = {"beside": 6}
+"""Of the pages that have more than the usual three: the gap against time, and two of the sweep."""
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +175,7 @@ def test_every_page_is_escaped_labelled_and_without_gaps(shown: Callable[[str], 
     assert not re.search(r"https?:|src=|url\(", inside)
     assert inside.count("<table") == inside.count("<caption>")
     assert inside.count("<figcaption>") == inside.count("<figure")
-    assert len(figures(html)) == 3
+    assert len(figures(html)) == FIGURES.get(name, 3)
     for figure in figures(html):
         root = ET.fromstring(figure)
         assert root.get("role") == "img"
@@ -210,6 +217,33 @@ def test_all_evidence_is_shown_with_its_numbers(
             [said] = [words for words in dialled if words.startswith("original") and written(row) in words
                       and f"original {row['before']:.1f} " in words][:1]  # fmt: skip
             assert f"edited {row['after']:.1f} (" in said
+
+
+def test_other_ways_stand_beside_it(shown: Callable[[str], str], told: Callable[[str], Any]) -> None:
+    html, (found, evidence) = shown("beside"), told("beside")
+    rows = rows_under(html, "Average gap in points")
+    assert [line[0] for line in rows] == ["original", "ugradsl+ this run", "ascent", "random-labels", "trained anew"]
+    for line, group in zip(rows[1:4], ("edited", "ascent", "random-labels"), strict=True):
+        gap, took = (next(row for row in evidence if (row["metric"], row["group"]) == (metric, group))
+                     for metric in (AVERAGE, RUNTIME))  # fmt: skip
+        assert line[1:3] == [written(gap), written(took)]
+    assert rows[2][3] == found["beside"]["ascent"]["reasons"][0]
+    each = rows_under(html, "Percent, with 95 % intervals over 2 seeds")
+    assert [len(line) for line in each] == [6] * 5
+    assert each[0][1] == f"{found['metrics']['original']['UA'][0]:.1f}"
+    drawn = words_in(figures(html)[1])
+    assert {"ugradsl+", "ascent", "random-labels", "original"} <= set(drawn)
+    assert found["relearning"].keys() == {"edited", "retrained"}
+
+
+def test_heat_maps_of_a_sweep_have_a_cell_for_each_point(
+    shown: Callable[[str], str], told: Callable[[str], Any]
+) -> None:
+    rows = told("beside")[0]["sweep"]
+    drawn = words_in(figures(shown("beside"))[4])
+    assert {"p = 0.9", "p = 0.97", "alpha", "learning rate"} <= set(drawn)
+    written_cells = ["✕" if row["distance"] is None else f"{row['distance']:.2f}" for row in rows]
+    assert sorted(word for word in drawn if word in set(written_cells)) == sorted(written_cells)
 
 
 def test_several_seeds_beside_a_model_trained_anew(shown: Callable[[str], str], told: Callable[[str], Any]) -> None:

@@ -87,6 +87,10 @@ def edit(
     retrain_learning_rate: Annotated[
         float | None, typer.Option(help="Default: as classifier.json says.", rich_help_panel=HELP_COMPARED)
     ] = None,
+    compare: Annotated[
+        str | None,
+        typer.Option(help="Other methods to try beside it, with commas, or all.", rich_help_panel=HELP_COMPARED),
+    ] = None,
     seeds: Annotated[
         int, typer.Option(help="Times that it forgets, and is trained anew.", rich_help_panel=HELP_COMPARED)
     ] = 1,
@@ -110,7 +114,8 @@ def edit(
     params: dict[str, Any] = {
         "model": str(Path(model).expanduser().absolute()), "network": network, "label": label, "id_column": id_column,
         "group": group, "classes": None if class_ is None else listed(class_), "share": share, "where": where,
-        "method": method, "alpha": _number(alpha), "p": p, "learning_rate": learning_rate, "epochs": epochs,
+        "method": method, "compare": None if compare is None else listed(compare), "alpha": _number(alpha), "p": p,
+        "learning_rate": learning_rate, "epochs": epochs,
         "batch_rows": batch_rows, "clip": clip, "sweep": sweep or None, "retrain": retrain or None,
         "retrain_epochs": retrain_epochs,
         "retrain_learning_rate": retrain_learning_rate, "seeds": seeds,
@@ -180,7 +185,8 @@ def outcome(summary: dict[str, Any]) -> str:
              f"{summary['method']}; {summary['reasons'][0]}"]  # fmt: skip
     names = {"original": "before", "edited": "after", "retrained": "trained anew"}
     for name in metrics["edited"]:
-        values = (f"{names[model]} {sum(metrics[model][name]) / len(metrics[model][name]):.1f}" for model in metrics)
+        values = (f"{words} {sum(metrics[model][name]) / len(metrics[model][name]):.1f}"
+                  for model, words in names.items() if model in metrics)  # fmt: skip
         row = next(each for each in summary["evidence"] if each["metric"] == name and each["group"] == "edited")
         lines.append(f"  {name:<4} {', '.join(values)}  (after: {row['low']:.1f} to {row['high']:.1f})")
     gap = summary["gap"]
@@ -191,6 +197,11 @@ def outcome(summary: dict[str, Any]) -> str:
             f"  average gap to training anew {gap['average']:.2f} points ({row['low']:.2f} to {row['high']:.2f}), "
             f"before {gap['original']:.2f}; {took['after']:.0%} of its time"
         )
+    others = [
+        row for row in summary["evidence"] if row["metric"].startswith("average gap") and row["group"] != "edited"
+    ]
+    lines += [f"  {row['group']}: average gap {row['after']:.2f} points ({row['low']:.2f} to {row['high']:.2f})"
+              for row in others]  # fmt: skip
     lines += [f"  - {warning}" for warning in summary["warnings"]]
     lines += [f"  cannot say: {each}" for each in summary["proof"]["cannot"]]
     return "\n".join([*lines, f"model       {summary['model']}", f"certificate {summary['certificate']}",

@@ -25,8 +25,8 @@ class Comparison:
     Parameters
     ----------
     frame : polars.DataFrame
-        ``model`` (original, edited, retrained), ``seed``, ``split``, ``id``, ``label``, ``predicted``, ``confidence``,
-        ``margin``, ``group``: one row a model, seed and example.
+        ``model`` (original, edited, other ways to forget, retrained), ``seed``, ``split``, ``id``, ``label``,
+        ``predicted``, ``confidence``, ``margin``, ``group``: one row a model, seed and example.
     forgotten_classes : sequence of int
         Left out of the test set.
     seconds : mapping
@@ -57,28 +57,34 @@ class Comparison:
                 found.append({"UA": 100 - 100 * float(forget.right.mean()), "RA": 100 * float(retain.right.mean())})
         return {name: [each[name] for each in found] for name in found[0]}
 
+    @property
+    def others(self) -> list[str]:
+        """Other ways to forget that were measured too."""
+        return [model for model in self.metrics if model not in ("original", "edited", "retrained")]
+
+    @property
+    def has_gap(self) -> bool:
+        """Whether there is a retrained model, and examples to measure all of the gap with."""
+        return "retrained" in self.metrics and self.tested
+
     def gap(self) -> dict[str, float] | None:
         """Distance of seed means from the retrained model by metric, in points, and ``average``; None without one."""
-        if "retrained" not in self.metrics or not self.tested:
+        if not self.has_gap:
             return None
         edited, anew = self.metrics["edited"], self.metrics["retrained"]
         by = {name: abs(float(np.mean(edited[name]) - np.mean(anew[name]))) for name in METRICS}
         return {**by, "average": average_gap(edited, anew), "original": average_gap(self.metrics["original"], anew)}
 
     def evidence(self) -> Evidence:
-        """Rows about the edited model, and about the retrained one."""
+        """Rows about the edited model, about the retrained one, and about other ways to forget."""
         rows = []
-        for model in ("edited", "retrained"):
+        for model in ("edited", "retrained", *self.others):
             if model in self.metrics:
                 rows += [self._row(name, model) for name in self.metrics[model]]
-        gap = self.gap()
-        if gap is not None:
-            for name in METRICS:
-                rows.append(self._gap_row(name))
-            low, high = self._average_interval()
-            rows.append({"metric": AVERAGE, "group": "edited", "before": gap["original"], "after": gap["average"],
-                         "low": low, "high": high, "n": self._n("edited"), "better": "lower"})  # fmt: skip
-            rows.append(self._runtime_row())
+        if self.has_gap:
+            rows += [self._gap_row(name, "edited") for name in METRICS]
+            for model in ("edited", *self.others):
+                rows += [self._average_row(model), self._runtime_row(model)]
         return Evidence([*rows, *self.by_column("label"), *self.by_column("group")])
 
     def _row(self, name: str, model: str) -> dict[str, Any]:
@@ -104,25 +110,26 @@ class Comparison:
         own = self.frame.filter((pl.col("model") == model) & (pl.col("split") == split) & (pl.col("seed") == 0))
         return own.filter(~pl.col("label").is_in(self.gone)) if split == "test" else own
 
-    def _gap_row(self, name: str) -> dict[str, Any]:
-        (a, a_low, a_high), (b, b_low, b_high) = (self.estimate(name, model) for model in ("edited", "retrained"))
+    def _gap_row(self, name: str, model: str) -> dict[str, Any]:
+        (a, a_low, a_high), (b, b_low, b_high) = (self.estimate(name, each) for each in (model, "retrained"))
         half = float(np.hypot(max(a_high - a, a - a_low), max(b_high - b, b - b_low)))
         gap = abs(a - b)
-        return {"metric": GAP, "split": name, "group": "edited",
+        return {"metric": GAP, "split": name, "group": model,
                 "before": abs(self.metrics["original"][name][0] - b), "after": gap, "low": max(0.0, gap - half),
-                "high": gap + half, "n": self._n("edited"), "better": "lower"}  # fmt: skip
+                "high": gap + half, "n": self._n(model), "better": "lower"}  # fmt: skip
 
-    def _average_interval(self) -> tuple[float, float]:
-        rows = [self._gap_row(name) for name in METRICS]
-        value = float(np.mean([row["after"] for row in rows]))
+    def _average_row(self, model: str) -> dict[str, Any]:
+        rows = [self._gap_row(name, model) for name in METRICS]
+        before, value = (float(np.mean([row[when] for row in rows])) for when in ("before", "after"))
         half = float(np.sqrt(sum((row["high"] - row["after"]) ** 2 for row in rows))) / len(rows)
-        return max(0.0, value - half), value + half
+        return {"metric": AVERAGE, "group": model, "before": before, "after": value, "low": max(0.0, value - half),
+                "high": value + half, "n": self._n(model), "better": "lower"}  # fmt: skip
 
-    def _runtime_row(self) -> dict[str, Any]:
-        edited, anew = (np.asarray(self.seconds[model]) for model in ("edited", "retrained"))
-        ratios = (edited / anew[: len(edited)]).tolist()
+    def _runtime_row(self, model: str) -> dict[str, Any]:
+        own, anew = (np.asarray(self.seconds[each]) for each in (model, "retrained"))
+        ratios = (own / anew).tolist()
         value, low, high = student_interval(ratios) if len(ratios) > 1 else (ratios[0],) * 3
-        return {"metric": RUNTIME, "group": "edited", "after": value, "low": low, "high": high, "n": len(ratios),
+        return {"metric": RUNTIME, "group": model, "after": value, "low": low, "high": high, "n": len(ratios),
                 "better": "lower"}  # fmt: skip
 
     def by_column(self, column: str) -> list[dict[str, Any]]:

@@ -70,6 +70,8 @@ def findings(
             "diverged": [each["diverged"] for each in edited],
             "steps": [len(each["steps"]) for each in edited], "label_privacy": _privacy(way, sets),
         },
+        "beside": {name: {"reasons": [each["reason"] for each in said[name]],
+                          "diverged": [each["diverged"] for each in said[name]]} for name in recipe.compare},
         "seconds": {kind: list(values) for kind, values in compared.seconds.items()},
         "metrics": compared.metrics,
         "gap": compared.gap(),

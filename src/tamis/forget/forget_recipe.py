@@ -12,7 +12,7 @@ from tamis.train.settings import TrainSettings
 
 INPUTS = ("data", "test", "held_out", "forget")
 REQUESTS = ("classes", "share", "where")
-OWN = ("model", "network", "label", "id_column", "group", "method", "seeds", "retrain", "sweep", *REQUESTS)
+OWN = ("model", "network", "label", "id_column", "group", "method", "compare", "seeds", "retrain", "sweep", *REQUESTS)
 TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows")
 WAY = (*SHARED, *UGRADSL_ONLY)
 
@@ -30,6 +30,8 @@ class ForgetRecipe:
         Of :data:`tamis.forget.ways.WAYS`.
     way : dict
         Parameters of the method.
+    compare : tuple of str
+        Other methods, with their own defaults, that are tried and measured beside it; ``all`` stands for all of them.
     request : tuple of (str, value)
         One of ``classes``, ``share``, ``where``, or ``forget`` for a file.
     label, id_column, group : str or None
@@ -47,6 +49,7 @@ class ForgetRecipe:
     network: str | None
     method: str
     way: dict[str, Any]
+    compare: tuple[str, ...]
     request: tuple[str, Any]
     label: str
     id_column: str | None
@@ -95,6 +98,7 @@ class ForgetRecipe:
             network=_text(params.get("network")),
             method=method,
             way=way,
+            compare=_compared(params.get("compare", ()), method),
             request=_request(recipe, params),
             label=str(params.get("label", "label")),
             id_column=_text(params.get("id_column")),
@@ -135,6 +139,16 @@ class ForgetRecipe:
         made = TrainSettings(**{**settings, "micro_tokens": settings["batch_rows"]})
         made.validate()
         return made
+
+
+def _compared(names: Any, method: str) -> tuple[str, ...]:
+    if not isinstance(names, list | tuple):
+        raise parameter_error("a forget recipe", "compare", "a list of methods", names)
+    named = WAYS if list(names) == ["all"] else map(str, names)
+    found = tuple(dict.fromkeys(each for each in named if each != method))
+    for name in found:
+        make_way(name, {}, seed=0)
+    return found
 
 
 def _request(recipe: Recipe, params: dict[str, Any]) -> tuple[str, Any]:

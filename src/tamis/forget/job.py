@@ -46,15 +46,16 @@ from tamis.train.seeded import seeded
 VERSION = 1
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
-EDITED, RETRAINED = "edited", "retrained"
+EDITED, RETRAINED, BESIDE = "edited", "retrained", "beside"
 READING = ("network", "label", "id_column", *REQUESTS)
 EDITING, EVERYTHING = (
     (*READING, "method", "sweep", *WAY),
-    (*READING, "method", "sweep", "group", "retrain", *TRAINING, *WAY),
+    (*READING, "method", "compare", "sweep", "group", "retrain", *TRAINING, *WAY),
 )
 USED = {
     "sweep": (EDITING, ("data", "held_out", "forget")),
     EDITED: (EDITING, ("data", "held_out", "forget")),
+    BESIDE: (READING, ("data", "held_out", "forget")),
     RETRAINED: ((*READING, *TRAINING), ("data", "forget")),
 }
 """Parameters and inputs that a step depends on; all others depend on everything."""
@@ -80,6 +81,7 @@ def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     work = _Work(run, progress)
     work.sweep()
     results = {EDITED: work.trained(EDITED, work.way)}
+    results |= {name: work.trained(f"{BESIDE}-{name}", work.other(name)) for name in work.recipe.compare}
     if work.training is not None:
         results[RETRAINED] = work.trained(RETRAINED, work.anew)
     return work.finish(results)
@@ -111,6 +113,10 @@ class _Work:
     def way(self, seed: int) -> Forgetter:
         """The way to forget, with a seed of its own."""
         return make_way(self.recipe.method, {**self.recipe.way, **self.swept_to}, seed=seed)
+
+    def other(self, name: str) -> Callable[[int], Forgetter]:
+        """Another way to forget, with its own defaults, by seed."""
+        return lambda seed: make_way(name, {}, seed=seed)
 
     def sweep(self) -> None:
         """Choose the parameters that were not given, if the recipe says so."""
@@ -202,8 +208,8 @@ class _Work:
         path = step.folder / "relearned.json"
         if not step.complete:
             found = {}
-            for kind, seeds in results.items():
-                network = load_classifier(find_classifier(str(seeds[0][0]), factory=self.model.factory))
+            for kind in (each for each in results if each not in self.recipe.compare):
+                network = load_classifier(find_classifier(str(results[kind][0][0]), factory=self.model.factory))
                 found[kind] = relearning(network, self.sets, learning_rate=RELEARNING_RATE, seed=self.run.recipe.seed)
             atomic_write_text(path, json.dumps(found) + "\n")
             step.finish()

@@ -15,7 +15,8 @@ from tamis.report.forget_charts import confidence_histograms, stop_curve
 from tamis.report.forget_commands import commands, files
 from tamis.report.forget_dials import Dial, dials
 from tamis.report.forget_doubts import doubts
-from tamis.report.forget_sweep import sweep_figure, sweep_label, sweep_rows
+from tamis.report.forget_sweep import sweep_figure, sweep_heat_maps, sweep_label, sweep_rows
+from tamis.report.forget_ways import gap_against_time, way_rows
 from tamis.report.provenance import wall_seconds
 from tamis.report.rendering import NO_BREAK, count, decimal, listed, render, seconds
 from tamis.report.section import Section
@@ -142,6 +143,8 @@ def _distrusted(found: Found, evidence: Rows) -> Section:
             for row in evidence if row["metric"] == GAP
         ],
         average=numbers.average_gap(evidence),
+        ways=way_rows(found, evidence),
+        gap_against_time=gap_against_time(found, evidence),
         written=numbers.written,
         seeds=numbers.of_seeds(found),
         metrics=numbers.SHOWN,
@@ -189,6 +192,7 @@ def _done(found: Found) -> Section:
         words=sentences.method_words(found),
         params=params,
         sweep=sweep_figure(found["sweep"], _retrained_point(found), label=sweep_label(found["sweep"])),
+        heat_maps=sweep_heat_maps(found["sweep"]),
         sweep_rows=sweep_rows(found["sweep"]),
         compared="retrained" in found["metrics"],
         curve=stop_curve(curve, kept, label=sentences.curve_label(found)),

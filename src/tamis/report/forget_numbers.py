@@ -149,10 +149,10 @@ def thinned(curve: Sequence[Mapping[str, Any]], limit: int = 400) -> list[Mappin
 
 
 def of_seeds(found: Found) -> list[dict[str, Any]]:
-    """Values of each seed's edited and retrained model."""
+    """Values of each seed's models."""
     return [
         {
-            "model": WORDS[model],
+            "model": WORDS.get(model, model),
             "seed": number,
             "values": [decimal(values[name][number], 1) if name in values else NOT_MEASURED for name in SHOWN],
             "seconds": found["seconds"][model][number],
