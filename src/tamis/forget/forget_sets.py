@@ -77,9 +77,18 @@ class ForgetSets:
                 "with an untrained model."
             )
         n_classes = require_logits(network, examples)
-        labels = examples.labels.numpy()
-        whole = not np.isin(labels[chosen], labels[kept]).any()
-        return cls(examples, chosen, kept, n_classes, "class" if whole else "sample")
+        return cls(examples, chosen, kept, n_classes, kind_of(examples.labels.numpy(), chosen, kept))
+
+
+def kind_of(labels: NDArray[np.int64], forget: NDArray[np.int64], retain: NDArray[np.int64]) -> str:
+    """``"class"`` if no retained example has a class of the forgotten ones, else ``"sample"``.
+
+    Examples
+    --------
+    >>> kind_of(np.array([0, 0, 1]), np.array([2]), np.array([0, 1]))
+    'class'
+    """
+    return "sample" if np.isin(labels[forget], labels[retain]).any() else "class"
 
 
 def class_positions(labels: NDArray[np.int64], wanted: int) -> NDArray[np.int64]:

@@ -73,7 +73,7 @@ class Forgetter(Estimator):
     """Base of all ways to forget: ``apply`` trains a copy of the network on the objective of the subclass."""
 
     learning_rate: float | None
-    epochs: float
+    epochs: float | None
     batch_rows: int
     momentum: float
     weight_decay: float
@@ -174,6 +174,14 @@ class Forgetter(Estimator):
         """Learning rate for a kind of request where none is given."""
 
     @abstractmethod
+    def passes(self, kind: str) -> float:
+        """Epochs for a kind of request where none are given."""
+
+    def epochs_for(self, kind: str) -> float:
+        """Epochs for a kind of request: as given, else the usual ones."""
+        return self.passes(kind) if self.epochs is None else float(self.epochs)
+
+    @abstractmethod
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> Objective:
         """What is minimised, laid out in the order of the steps."""
 
@@ -210,8 +218,8 @@ class Forgetter(Estimator):
         name = type(self).__name__
         if self.learning_rate is not None and not _positive(self.learning_rate):
             raise parameter_error(name, "learning_rate", "a float > 0 or None", self.learning_rate)
-        if not _positive(self.epochs):
-            raise parameter_error(name, "epochs", "a float > 0", self.epochs)
+        if self.epochs is not None and not _positive(self.epochs):
+            raise parameter_error(name, "epochs", "a float > 0 or None", self.epochs)
 
 
 class LastFinite:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
+
 from tamis.forget.forget_recipe import ForgetRecipe
+from tamis.forget.forget_sets import kind_of
 from tamis.forget.named_examples import read_named
 from tamis.forget.request import requested
 from tamis.forget.ways import make_way
@@ -37,9 +40,10 @@ def plan_forgetting(recipe: Recipe) -> dict[str, Any]:
     anew = parts.original_training(described) if parts.retrain else None
     way = make_way(parts.method, parts.way, seed=recipe.seed)
     n = len(data.ids)
+    kind = kind_of(data.examples.labels.numpy(), forget, np.setdiff1d(np.arange(n), forget))
     return {
         "model": model.title, "examples": n, "forget": len(forget), "retain": n - len(forget), "method": parts.method,
-        "summary": parts.title, "epochs": float(way.epochs), "seeds": parts.seeds,
+        "summary": parts.title, "epochs": way.epochs_for(kind), "seeds": parts.seeds,
         "held_out": "held_out" in recipe.inputs, "test": "test" in recipe.inputs,
         "retrain_epochs": None if anew is None else anew.epochs,
     }  # fmt: skip

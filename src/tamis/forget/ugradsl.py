@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -13,9 +13,20 @@ from tamis.forget.forgetter import Forgetter
 from tamis.forget.forgetting_pairs import ForgettingPairs
 from tamis.forget.pairing import paired
 
-DESCENT = {True: {"class": 0.97, "sample": 0.9}, False: {"class": 0.9, "sample": 0.9}}
-"""p, by ``plus`` and kind of request."""
-RATES = {True: {"class": 0.002, "sample": 0.01}, False: {"class": 0.01, "sample": 0.01}}
+
+class Usual(NamedTuple):
+    """Defaults of UGradSL or UGradSL+ for a kind of request; ``bench/bench_forget.py`` has what they do."""
+
+    p: float
+    learning_rate: float
+    epochs: float
+
+
+USUAL = {
+    True: {"class": Usual(0.97, 0.005, 5), "sample": Usual(0.9, 0.01, 2)},
+    False: {"class": Usual(0.95, 0.01, 10), "sample": Usual(0.9, 0.02, 10)},
+}
+"""By ``plus`` and kind of request."""
 SAFE_DESCENT = 0.9
 """Weight of the descent below which runs diverged in our measurements."""
 
@@ -34,11 +45,12 @@ class UGradSL(Forgetter):
     alpha : float or {"paper", "deniability"}, default=-0.5
         Smoothing rate, below 0; or the self-adaptive rate, see :func:`~tamis.forget.adaptive.adaptive_rates`.
     p : float, optional
-        Weight of the descent, in [0, 1]. Default: 0.9; with ``plus``, and where whole classes go, 0.97.
+        Weight of the descent, in [0, 1]. Default: 0.9; where whole classes go 0.97 with ``plus``, 0.95 without.
     learning_rate : float, optional
-        Default: 0.01; with ``plus``, and where whole classes go, 0.002.
-    epochs : float, default=5
-        At most, if there are held-out examples for the stop rule.
+        Default with ``plus``: 0.01, where whole classes go 0.005; without: 0.02 and 0.01.
+    epochs : float, optional
+        At most, if there are held-out examples for the stop rule. Default with ``plus``: 2, where whole classes go 5;
+        without: 10.
     batch_rows : int, default=64
         Pairs of a step.
     momentum : float, default=0.9
@@ -77,7 +89,7 @@ class UGradSL(Forgetter):
         alpha: float | str = -0.5,
         p: float | None = None,
         learning_rate: float | None = None,
-        epochs: float = 5,
+        epochs: float | None = None,
         batch_rows: int = 64,
         momentum: float = 0.9,
         weight_decay: float = 5e-4,
@@ -129,7 +141,7 @@ class UGradSL(Forgetter):
 
     def descent(self, kind: str) -> float:
         """Weight of the descent for a kind of request."""
-        return DESCENT[self.plus][kind] if self.p is None else float(self.p)
+        return USUAL[self.plus][kind].p if self.p is None else float(self.p)
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """Say where ascent may win."""
@@ -140,11 +152,15 @@ class UGradSL(Forgetter):
 
     def rate(self, kind: str) -> float:
         """Learning rate for a kind of request where none is given."""
-        return RATES[self.plus][kind]
+        return USUAL[self.plus][kind].learning_rate
+
+    def passes(self, kind: str) -> float:
+        """Epochs for a kind of request where none are given."""
+        return USUAL[self.plus][kind].epochs
 
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
         """Pairs of all epochs, in the order of the steps."""
-        retain, forget = paired(sets.retain, sets.forget, plus=self.plus, epochs=self.epochs, rng=rng)
+        retain, forget = paired(sets.retain, sets.forget, plus=self.plus, epochs=self.epochs_for(sets.kind), rng=rng)
         adaptive = self.alpha if isinstance(self.alpha, str) else None
         return ForgettingPairs(
             sets.examples, retain, forget, p=self.descent(sets.kind), alpha=0.0 if adaptive else float(self.alpha),

@@ -123,7 +123,7 @@ def places(points: Rows, ends: Sequence[float], most: float) -> list[float]:
     heights = [_HEIGHT * (1 - (point["gap"] / most) ** 0.5) for point in points]
     dots = [(across(point)[0] - 6, across(point)[0] + 6, height) for point, height in zip(points, heights, strict=True)]
     found: dict[int, float] = {}
-    taken = []
+    taken: list[tuple[float, float, float]] = []
     for i in sorted(range(len(points)), key=lambda i: heights[i]):
         (left, right), height = across(points[i]), heights[i]
         for low, high, above in sorted([*taken, *dots[:i], *dots[i + 1 :]], key=lambda each: each[2]):

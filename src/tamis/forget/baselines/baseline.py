@@ -39,7 +39,7 @@ class Baseline(Forgetter):
         seed: int = 0,
     ) -> None:
         self.learning_rate = learning_rate
-        self.epochs = self.usual_epochs if epochs is None else epochs
+        self.epochs = epochs
         self.batch_rows = batch_rows
         self.momentum = momentum
         self.weight_decay = weight_decay
@@ -49,3 +49,7 @@ class Baseline(Forgetter):
     def rate(self, kind: str) -> float:
         """The class's own, whatever is to be forgotten."""
         return self.usual_rate
+
+    def passes(self, kind: str) -> float:
+        """The class's own, whatever is to be forgotten."""
+        return self.usual_epochs

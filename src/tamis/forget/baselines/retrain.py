@@ -60,3 +60,7 @@ class Retrain(Forgetter):
     def rate(self, kind: str) -> float:
         """That of the original training."""
         return self.training.learning_rate
+
+    def passes(self, kind: str) -> float:
+        """Those of the original training."""
+        return self.training.epochs
