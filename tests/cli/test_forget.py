@@ -186,6 +186,32 @@ class TestRun:
         assert not folder.exists()
 
 
+class TestWhy:
+    @pytest.mark.parametrize("decision", ["forget", "keep"])
+    def test_it_tells_what_each_model_says_of_an_example(self, finished, decision):
+        folder = finished[1]
+        unit = Selection.read(folder).frame.filter(pl.col("decision") == decision)["unit_id"][3]
+        found = json.loads(call("why", folder, unit, "--json").stdout)
+        assert (found["unit_id"], found["decision"]) == (unit, decision)
+        assert found["split"] == {"forget": "forget", "keep": "retain"}[decision]
+        assert found["request"] == {"by": "share", "value": 0.1}
+        stored = pl.read_parquet(folder / "certificate" / "predictions.parquet").filter(pl.col("id") == unit)
+        assert found["label"] == str(stored["label"][0])
+        for model, said in found["predictions"].items():
+            rows = stored.filter(pl.col("model") == model)
+            assert said["confidence"] == pytest.approx(rows["confidence"].mean())
+            assert said["predicted"] == dict(rows["predicted"].cast(pl.String).value_counts().iter_rows())
+        assert found["predictions"].keys() == {"original", "edited", "retrained"}
+        shown = call("why", folder, unit).stdout
+        assert shown.startswith(f"{unit}: {decision}\n")
+        assert "request: share 0.1" in shown
+        assert "of 2 seeds" in shown
+
+    def test_an_unknown_example(self, finished, refused):
+        refused(call("why", finished[1], "digit-9999"), "no unit 'digit-9999'", "Did you mean")
+        refused(call("why", finished[1], "digit-"), "begins several ids")
+
+
 class StoppedError(Exception):
     pass
 
