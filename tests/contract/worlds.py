@@ -80,10 +80,6 @@ class SelectorWorld(World):
     def given(self, *, content_ids: bool = False) -> dict[str, Any]:
         """Keywords of ``fit``; with ``content_ids`` the table's ids are digests of the content."""
 
-    def fit(self, given: dict[str, Any], **changed: Any) -> Any:
-        """A fitted method."""
-        return self.make(**changed).fit(**given)
-
     def units(self, given: dict[str, Any]) -> list[str]:
         """What is decided about."""
         return given["table"].ids.to_list()
