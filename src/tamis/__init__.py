@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from tamis.data import Signal, Table, read, read_answers, read_llm_labels, write
     from tamis.data.token_rows import TokenRows
     from tamis.evidence import Evidence
+    from tamis.forget import UGradSL
     from tamis.models.chat_tokens import encode_chats
     from tamis.neighbors import NeighborGraph, knn_graph
     from tamis.noise import TransitionMatrix, estimate_transition
@@ -52,6 +53,7 @@ _HOMES = {
     "TokenCleaner": "tamis.curate.tokens",
     "TokenRows": "tamis.data.token_rows",
     "TransitionMatrix": "tamis.noise",
+    "UGradSL": "tamis.forget",
     "encode_chats": "tamis.models.chat_tokens",
     "estimate_transition": "tamis.noise",
     "knn_graph": "tamis.neighbors",
@@ -84,6 +86,7 @@ __all__ = [
     "TokenCleaner",
     "TokenRows",
     "TransitionMatrix",
+    "UGradSL",
     "__version__",
     "encode_chats",
     "estimate_transition",

@@ -6,7 +6,7 @@ stay fast. A new method adds one line to :data:`METHODS`.
 Examples
 --------
 >>> sorted(METHODS)
-['ds2', 'peers', 'prune', 'tokens']
+['ds2', 'forget', 'peers', 'prune', 'tokens']
 >>> METHODS["ds2"].paper
 'arXiv 2410.10877'
 """
@@ -137,6 +137,22 @@ METHODS: dict[str, MethodEntry] = {
         explain="tamis.curate.explain:explain",
         explain_text="tamis.curate.explain:explain_text",
     ),
+    "forget": MethodEntry(
+        target="tamis.forget.ugradsl:UGradSL",
+        summary="Make a trained classifier forget examples, compare it with one trained anew, certify what was done.",
+        job="tamis.forget.job:forget",
+        verb="forget",
+        decides="examples",
+        paper="arXiv 2406.07698",
+        docs="docs/forget.md",
+        section="tamis.report.forget:section",
+        outcome="tamis.cli.forget:outcome",
+        plan="tamis.forget.plan:plan_forgetting",
+        plan_text="tamis.forget.plan:plan_text",
+        explain="tamis.forget.explain:explain",
+        explain_text="tamis.forget.explain:explain_text",
+        source="model",
+    ),
     "peers": MethodEntry(
         target="tamis.people.peer:PeerPrediction",
         summary="Score crowd workers by what their answers add beyond an LLM's, flag those within reach of pasting.",
@@ -188,19 +204,6 @@ METHODS: dict[str, MethodEntry] = {
 
 JOBS: dict[str, JobEntry] = {
     **METHODS,
-    "forget": JobEntry(
-        target="tamis.forget.ugradsl:UGradSL",
-        summary="Make a trained classifier forget examples, compare it with one trained anew, certify what was done.",
-        job="tamis.forget.job:forget",
-        verb="forget",
-        paper="arXiv 2406.07698",
-        docs="docs/forget.md",
-        section="tamis.report.forget:section",
-        outcome="tamis.cli.forget:outcome",
-        plan="tamis.forget.plan:plan_forgetting",
-        plan_text="tamis.forget.plan:plan_text",
-        source="model",
-    ),
     "rate": JobEntry(
         target="tamis.curate.rating:rate",
         summary="Let LLM judges rate records, keep every reply, and measure how far each judge can be trusted.",

@@ -39,6 +39,26 @@ def world(method, worlds):
     return worlds[method]()
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _on_the_cpu():
+    """What is promised to the bit is promised for the CPU."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("ACCELERATE_USE_CPU", "true")
+        yield
+
+
+@pytest.fixture(scope="session")
+def one_sentence():
+    def one_sentence(error: BaseException) -> None:
+        text = str(error)
+        assert "\n" not in text
+        assert 20 < len(text) < 500
+        assert text[-1] in ".)?"
+        assert "Traceback" not in text
+
+    return one_sentence
+
+
 @pytest.fixture(scope="session")
 def bytes_by_id():
     def bytes_by_id(selection, path: Path) -> bytes:

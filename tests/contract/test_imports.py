@@ -45,6 +45,7 @@ PUBLIC = [
     "TokenCleaner",
     "TokenRows",
     "TransitionMatrix",
+    "UGradSL",
     "__version__",
     "encode_chats",
     "estimate_transition",

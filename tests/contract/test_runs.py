@@ -4,12 +4,18 @@ from __future__ import annotations
 
 import importlib
 
+import numpy as np
 import pytest
 
 from tamis.engine import get_engine
 from tamis.recipe import Recipe
 from tamis.registry import ENGINES, METHODS
 from tamis.runs import Run
+from tamis.select import Selection
+
+SELECTORS, EDITORS = (
+    sorted(name for name, entry in METHODS.items() if hasattr(entry.load(), verb)) for verb in ("select", "apply")
+)
 
 
 class Stopper:
@@ -41,11 +47,11 @@ def recipe(method, world, tmp_path_factory):
 
 @pytest.fixture(scope="module", autouse=True)
 def small_shards(world):
-    """Lower the method's shard size, so that a small world has several shards."""
+    """Lower the method's shard size, or the distance of its checkpoints, so that a small world has several."""
     with pytest.MonkeyPatch.context() as patch:
         if world.small:
             module, _, name = world.small.partition(":")
-            patch.setattr(importlib.import_module(module), name, 64)
+            patch.setattr(importlib.import_module(module), name, world.small_size)
         yield
 
 
@@ -85,12 +91,12 @@ def test_resume_equals_a_straight_run_wherever_it_was_stopped(recipe, straight, 
         assert ends(folder) == straight[1], f"stopped at report {at}: {straight[2][at]}"
 
 
-def test_resume_computes_no_finished_shard_again(recipe, straight, tmp_path):
+def test_resume_computes_no_finished_shard_again(world, recipe, straight, tmp_path):
     folder = tmp_path / "lone" / "run"
     at = len(straight[2]) - 1
     with pytest.raises(KeyboardInterrupt):
         go(recipe, folder, progress=Stopper(at))
-    parts = {p: p.stat().st_mtime_ns for p in folder.glob("steps/*/part-*.parquet")}
+    parts = {p: p.stat().st_mtime_ns for p in folder.glob(world.shards)}
     assert parts
     go(recipe, folder)
     assert {p: p.stat().st_mtime_ns for p in parts} == parts
@@ -118,14 +124,38 @@ def test_any_engine_resumes_the_work_of_another(recipe, straight, ends, tmp_path
         assert ends(folder) == straight[1]
 
 
+@pytest.mark.parametrize("method", SELECTORS, indirect=True)
 def test_a_run_is_as_good_as_the_python_call(world, straight, tmp_path, bytes_by_id):
-    from tamis.select import Selection
-
     called = world.make().fit(**world.given()).select()
     ran = Selection.read(straight[0])
     assert bytes_by_id(ran, tmp_path / "ran") == bytes_by_id(called, tmp_path / "called")
 
 
+@pytest.mark.parametrize("method", EDITORS, indirect=True)
+def test_a_run_gives_the_weights_of_the_python_call(world, straight):
+    from safetensors.numpy import load_file
+
+    called = world.make().apply(**world.given()).network.state_dict()
+    ran = load_file(straight[0] / "model" / "model.safetensors")
+    assert ran.keys() == called.keys()
+    for name, weights in ran.items():
+        np.testing.assert_array_equal(weights, called[name].numpy(), err_msg=name)
+
+
+@pytest.mark.parametrize("method", EDITORS, indirect=True)
+@pytest.mark.parametrize("content_ids", [False, True])
+def test_the_order_of_the_rows_of_files_changes_nothing(method, world, ends, content_ids, tmp_path):
+    found = []
+    for shuffled in (False, True):
+        folder = tmp_path / str(shuffled)
+        folder.mkdir()
+        inputs, params = world.files(folder, world.given(), content_ids=content_ids, shuffled=shuffled)
+        go(Recipe(method=method, inputs=inputs, params=params), folder / "run")
+        found.append(ends(folder / "run"))
+    assert found[0] == found[1]
+
+
+@pytest.mark.parametrize("method", SELECTORS, indirect=True)
 def test_unmeasured_units_make_the_run_incomplete(straight):
     folder, _, _, summary = straight
     assert summary["undecided"] > 0

@@ -17,39 +17,68 @@ from typing import Any, ClassVar
 
 import numpy as np
 import polars as pl
+import torch
 
 from tamis.curate import DS2
 from tamis.curate.tokens import TokenCleaner
 from tamis.data import Answers, Signal, Table, read, read_answers, read_llm_labels, write
 from tamis.data.token_rows import TokenRows
+from tamis.forget import UGradSL
+from tamis.forget.named_examples import read_named
+from tamis.models.classifier import find_classifier, load_classifier, save_classifier
+from tamis.models.small_networks import mlp
 from tamis.people import PeerPrediction
 from tamis.prune import LayerPruner, LayerScores
+from tamis.train import TrainSettings, train
+from tamis.train.labelled import CrossEntropy, LabelledExamples
+from tamis.train.seeded import seeded
 
 
 class World(ABC):
-    """A dataset small enough to fit in a second, and how the method is called on it.
+    """A dataset small enough for a second's work, and how the method is called on it.
 
-    ``given()`` returns the arguments of ``fit`` by name. Unless a world says otherwise, they hold a ``table`` whose
-    records are the units, and arrays that run over its rows.
+    ``given()`` returns the arguments of its ``fit``, or ``apply``, by name.
     """
 
     estimator: ClassVar[type]
     params: ClassVar[dict[str, Any]]
-    ends: ClassVar[tuple[str, ...]] = ("selection.parquet", "evidence.parquet", "selected.jsonl")
+    ends: ClassVar[tuple[str, ...]]
     """Files of a run that are the same however it went."""
+    shards: ClassVar[str]
+    """Pattern of the files of finished shards, or steps, of a run."""
     small: ClassVar[str] = ""
-    """``"module:CONSTANT"`` that cuts shards; the suite lowers it so that a run has several."""
+    """``"module:CONSTANT"`` that cuts shards; the suite lowers it to ``small_size`` so that a run has several."""
+    small_size: ClassVar[int] = 64
 
     def make(self, **changed: Any) -> Any:
         return self.estimator(**{**self.params, **changed})
 
     @abstractmethod
+    def given(self) -> dict[str, Any]:
+        """Keywords of the method."""
+
+    @abstractmethod
+    def duplicated(self, given: dict[str, Any], folder: Path) -> list[Callable[[], Any]]:
+        """Every way in, tried with a row that is there twice: all must refuse."""
+
+    @abstractmethod
+    def files(self, folder: Path, given: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
+        """Write the world to ``folder``; return inputs and parameters of its recipe."""
+
+
+class SelectorWorld(World):
+    """World of a method that decides about units.
+
+    Unless a world says otherwise, ``given()`` holds a ``table`` whose records are the units, and arrays that run over
+    its rows.
+    """
+
+    ends = ("selection.parquet", "evidence.parquet", "selected.jsonl")
+    shards = "steps/*/part-*.parquet"
+
+    @abstractmethod
     def given(self, *, content_ids: bool = False) -> dict[str, Any]:
         """Keywords of ``fit``; with ``content_ids`` the table's ids are digests of the content."""
-
-    def fit(self, given: dict[str, Any], **changed: Any) -> Any:
-        """A fitted method."""
-        return self.make(**changed).fit(**given)
 
     def units(self, given: dict[str, Any]) -> list[str]:
         """What is decided about."""
@@ -75,7 +104,6 @@ class World(ABC):
         return given["table"].ids.to_list()
 
     def duplicated(self, given: dict[str, Any], folder: Path) -> list[Callable[[], Any]]:
-        """Every way in, tried with a row that is there twice: all must refuse."""
         frame = given["table"].frame
         twice = pl.concat([frame, frame[:1]])
         twice.write_ndjson(folder / "pool.jsonl")
@@ -93,12 +121,8 @@ class World(ABC):
     def untouched(self, fitted: Any) -> dict[str, np.ndarray]:
         """What, row by row, does not depend on any measurement."""
 
-    @abstractmethod
-    def files(self, folder: Path, given: dict[str, Any]) -> tuple[dict[str, str], dict[str, Any]]:
-        """Write the world to ``folder``; return inputs and parameters of its recipe."""
 
-
-class DS2World(World):
+class DS2World(SelectorWorld):
     """240 rated records in 16 clusters; three are exact copies of others, rated apart; twelve have no rating."""
 
     estimator = DS2
@@ -148,7 +172,7 @@ class DS2World(World):
         return {role: str(folder / name) for role, name in inputs.items()}, dict(self.params)
 
 
-class PeersWorld(World):
+class PeersWorld(SelectorWorld):
     """118 workers: 25 paste from an LLM, 20 answer at random, eight gave too few answers to be scored."""
 
     estimator = PeerPrediction
@@ -243,7 +267,7 @@ def two_models() -> tuple[str, str]:
     return folders[0], folders[1]
 
 
-class TokensWorld(World):
+class TokensWorld(SelectorWorld):
     """130 short records; the answers of eight lie behind the maximum length."""
 
     estimator = TokenCleaner
@@ -351,7 +375,7 @@ def deep_model() -> str:
     return folder
 
 
-class PruneWorld(World):
+class PruneWorld(SelectorWorld):
     """60 layers, scored by their weights; three cannot be scored, six are protected."""
 
     estimator = LayerPruner
@@ -422,4 +446,93 @@ def _layer_scores() -> LayerScores:
     return LayerScores(task(tuple(range(60))), criterion="magnitude")
 
 
-WORLDS: dict[str, type[World]] = {"ds2": DS2World, "peers": PeersWorld, "prune": PruneWorld, "tokens": TokensWorld}
+class EditorWorld(World):
+    """World of a method that changes a network: ``given()`` returns the keywords of ``apply``."""
+
+    ends = ("selection.parquet", "model/model.safetensors", "certificate/predictions.parquet",
+            "certificate/request.json")  # fmt: skip
+    shards = "steps/*/model/model.safetensors"
+    small_size = 1
+
+    @abstractmethod
+    def files(
+        self, folder: Path, given: dict[str, Any], *, content_ids: bool = False, shuffled: bool = False
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        """Likewise; with ``content_ids`` without ids, with ``shuffled`` in another order of rows."""
+
+
+class ForgetWorld(EditorWorld):
+    """150 examples of three classes that overlap, 20 of them from a source that is to be forgotten."""
+
+    estimator = UGradSL
+    params: ClassVar[dict[str, Any]] = {"epochs": 1, "batch_rows": 65, "learning_rate": 0.05}
+    small = "tamis.forget.forgetter:CHECKPOINT_STEPS"
+    features: ClassVar[list[str]] = [f"x{i}" for i in range(8)]
+    training: ClassVar[dict[str, Any]] = {"epochs": 2.0, "learning_rate": 0.1, "batch_rows": 65}
+
+    def frames(self) -> dict[str, pl.DataFrame]:
+        rng = np.random.default_rng(4)
+        found = {}
+        for role, n in (("data", 150), ("held_out", 60), ("test", 60)):
+            label = rng.integers(0, 3, n)
+            x = (rng.normal(size=(n, 8)) + np.eye(8)[label] * 2).round(3)
+            ids = {"id": [f"{role}-{i:03d}" for i in range(n)], "label": label}
+            source = pl.Series("source", ["bad" if i % 7 == 3 and i < 140 else "good" for i in range(n)])
+            found[role] = pl.DataFrame({**ids, **dict(zip(self.features, x.T, strict=True))}).with_columns(source)
+        return found
+
+    def examples(self, frame: pl.DataFrame) -> Any:
+        return LabelledExamples.of(frame.select(self.features).to_numpy().astype(np.float32), frame["label"])
+
+    def given(self) -> dict[str, Any]:
+        frames = self.frames()
+        return {
+            "network": load_classifier(find_classifier(small_classifier())),
+            "examples": self.examples(frames["data"]),
+            "forget": np.flatnonzero((frames["data"]["source"] == "bad").to_numpy()),
+            "held_out": self.examples(frames["held_out"]),
+        }
+
+    def duplicated(self, given: dict[str, Any], folder: Path) -> list[Callable[[], Any]]:
+        frame = self.frames()["data"]
+        twice = pl.concat([frame, frame[:1]])
+        twice.write_csv(folder / "data.csv")
+        twice.write_ndjson(folder / "data.jsonl")
+        x = twice.select(self.features).to_numpy()
+        np.savez(folder / "data.npz", x=x, y=twice["label"].to_numpy(), id=np.array(twice["id"].to_list()))
+        return [functools.partial(read_named, folder / f"data.{kind}", {}) for kind in ("csv", "jsonl", "npz")]
+
+    def files(
+        self, folder: Path, given: dict[str, Any], *, content_ids: bool = False, shuffled: bool = False
+    ) -> tuple[dict[str, str], dict[str, Any]]:
+        for role, frame in self.frames().items():
+            rows = frame.drop("id") if content_ids else frame
+            rows = rows.sample(fraction=1, shuffle=True, seed=1) if shuffled else rows
+            rows.write_csv(folder / f"{role}.csv")
+        inputs = {role: str(folder / f"{role}.csv") for role in self.frames()}
+        params = {**self.params, "model": small_classifier(), "where": "source=bad", "retrain": True, "seeds": 2}
+        return inputs, params
+
+
+@functools.cache
+def small_classifier() -> str:
+    """Folder of a perceptron that learned the world of examples."""
+    world, sizes = ForgetWorld(), [8, 32, 3]
+    with seeded(0, torch.device("cpu")):
+        network = mlp(sizes)
+    settings = TrainSettings(**{**world.training, "epochs": 100.0, "optimizer": "sgd", "momentum": 0.9, "tune": "full"})
+    train(network, CrossEntropy(world.examples(world.frames()["data"])), settings)
+    folder = tempfile.mkdtemp(prefix="tamis-world-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    description = {"network": "mlp", "arguments": {"sizes": sizes}, "training": world.training}
+    save_classifier(network, Path(folder), description)
+    return folder
+
+
+WORLDS: dict[str, type[World]] = {
+    "ds2": DS2World,
+    "forget": ForgetWorld,
+    "peers": PeersWorld,
+    "prune": PruneWorld,
+    "tokens": TokensWorld,
+}

@@ -1,5 +1,6 @@
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -79,3 +80,25 @@ def address():
         assert url.startswith("http://127.0.0.1:"), "the server did not start"
         yield url
         process.stdin.close()
+
+
+@pytest.fixture
+def opens_in_a_browser(tmp_path):
+    """Check that headless Chromium draws a report and complains about nothing."""
+    browser = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+    if browser is None:
+        pytest.skip("no Chromium on PATH: install it to check the report in a browser")
+
+    def opens_in_a_browser(report, *, dark):
+        picture = tmp_path / "report.png"
+        flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--no-first-run",
+                 "--hide-scrollbars", "--window-size=1200,2400", f"--user-data-dir={tmp_path / 'profile'}",
+                 f"--blink-settings=preferredColorScheme={0 if dark else 1}", "--enable-logging=stderr"]  # fmt: skip
+        opened = subprocess.run(
+            [browser, *flags, f"--screenshot={picture}", report.as_uri()], capture_output=True, text=True, timeout=120
+        )
+        console = [line for line in opened.stderr.splitlines() if "CONSOLE" in line]
+        assert not console, console
+        assert picture.stat().st_size > 50_000, "the picture is as good as blank"
+
+    return opens_in_a_browser

@@ -1,4 +1,4 @@
-"""``tamis why``: why a record, or a worker, was decided about as it was."""
+"""``tamis why``: why a record, a worker, a layer or an example was decided about as it was."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tamis.cli.console import JsonOption, guarded, print_json
 @guarded
 def why(
     run: Annotated[Path, typer.Argument(help="Run directory.")],
-    unit_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the record or worker, or its beginning.")],
+    unit_id: Annotated[str, typer.Argument(metavar="ID", help="Id of the unit, or its beginning.")],
     json_: JsonOption = False,
 ) -> None:
     """Explain one decision: the reason, and the measurements it rests on."""

@@ -43,7 +43,7 @@ from tamis.select import Selection
 from tamis.train.labelled import LabelledExamples, logits_of
 from tamis.train.seeded import seeded
 
-VERSION = 1
+VERSION = 2
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
 EDITED, RETRAINED, BESIDE = "edited", "retrained", "beside"

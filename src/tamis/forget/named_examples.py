@@ -1,7 +1,8 @@
-"""Reading labelled examples for a classifier: rows of features, or arrays, each with its id."""
+"""Reading labelled examples for a classifier: rows of features, or arrays, in the order of their ids."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,13 +48,13 @@ class NamedExamples:
 def read_named(
     path: Path, description: Mapping[str, Any], *, label: str = "label", id_column: str | None = None
 ) -> NamedExamples:
-    """Read examples.
+    """Read examples, and put them in the order of their ids: in which order a file has its rows changes no result.
 
     Parameters
     ----------
     path : Path
         A table (CSV, JSONL, Parquet) with a column of labels and numeric features, or ``.npz`` with ``x`` (N, ...),
-        ``y`` (N,) and perhaps ``id``.
+        ``y`` (N,) and perhaps ``id`` (default: positions).
     description : mapping
         Of the classifier: ``classes`` (names of the labels; default: they are numbers from 0), ``features`` (columns;
         default: all numeric ones), ``mean`` and ``scale`` (subtracted, and divided by), ``shape`` (of one input).
@@ -64,10 +65,13 @@ def read_named(
     Raises
     ------
     DataError
-        If a column is missing or not numeric, a value is missing, or a label is no class.
+        If a column is missing or not numeric, a value is missing, a label is no class, or an id is there twice.
     """
-    if path.suffix == ARRAYS:
-        return _arrays(path, description, label)
+    named = _arrays(path, description, label) if path.suffix == ARRAYS else _rows(path, description, label, id_column)
+    return named.take(pl.Series(named.ids, dtype=pl.String).arg_sort())
+
+
+def _rows(path: Path, description: Mapping[str, Any], label: str, id_column: str | None) -> NamedExamples:
     table = read(path, id_column=id_column)
     frame = table.frame
     if label not in frame.columns:
@@ -105,8 +109,10 @@ def _arrays(path: Path, description: Mapping[str, Any], label: str) -> NamedExam
         raise DataError(f"{path} has {len(x)} inputs and {len(y)} labels.")
     x = x.astype(np.float32).reshape(len(x), *(description.get("shape") or x.shape[1:]))
     ids = [str(each) for each in arrays["id"]] if "id" in arrays else [f"{i:06d}" for i in range(len(y))]
-    if len(set(ids)) < len(ids):
-        raise DataError(f"The ids of {path} must be unique.")
+    if len(ids) != len(y):
+        raise DataError(f"{path} has {len(ids)} ids and {len(y)} labels.")
+    if twice := sorted(each for each, times in Counter(ids).items() if times > 1):
+        raise DataError(f"The ids of {path} must be unique, but {quoted(twice[:3])} occur more than once.")
     columns = {key: list(values) for key, values in arrays.items() if values.shape == (len(y),) and key != "id"}
     frame = pl.DataFrame({"id": ids, **columns})
     examples = LabelledExamples.of(_scaled(x, description), _classes(y.tolist(), description, path))

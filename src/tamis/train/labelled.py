@@ -116,7 +116,7 @@ def logits_of(network: Any, examples: LabelledExamples, *, batch: int = BATCH) -
     Parameters
     ----------
     network : torch.nn.Module
-        It is left in evaluation mode.
+        Its modules are in their own modes again afterwards.
     examples : LabelledExamples
     batch : int, default=512
         Examples at a time.
@@ -127,12 +127,15 @@ def logits_of(network: Any, examples: LabelledExamples, *, batch: int = BATCH) -
     """
     import torch
 
+    modes = {module: module.training for module in network.modules()}
     network.eval()
     with torch.inference_mode():
         parts = [
             examples.take(np.arange(start, min(start + batch, len(examples)))).logits(network).float().cpu().numpy()
             for start in range(0, len(examples), batch)
         ]
+    for module, mode in modes.items():
+        module.training = mode
     return np.concatenate(parts) if parts else np.zeros((0, 0), dtype=np.float32)
 
 
