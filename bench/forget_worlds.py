@@ -42,6 +42,8 @@ class DataSet:
     training : TrainSettings
     gone : int
         Class of the class task.
+    tasks : tuple of str
+        What is asked of it.
     """
 
     name: str
@@ -51,6 +53,7 @@ class DataSet:
     make: Callable[[], Any]
     training: TrainSettings
     gone: int
+    tasks: tuple[str, ...] = ("random 10", "class")
 
     def fresh(self, seed: int) -> Any:
         """A network with random weights of a seed."""
@@ -60,16 +63,21 @@ class DataSet:
             return self.make()
 
     def split(self, seed: int, task: str) -> Split:
-        """Examples of one seed, and what is to be forgotten: ``class``, or ``random N`` percent."""
+        """Examples of one seed, and what is to be forgotten.
+
+        ``random N`` is N percent, ``class`` one class; ``group`` is that class too, but labels are odd and even, so
+        that others of its label stay.
+        """
         order = np.random.default_rng(derive_seed(seed, self.name)).permutation(len(self.y))
         ends = np.cumsum(self.sizes)
         learned, held, test = (order[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True))
-        if task == "class":
+        if task in ("class", "group"):
             forget = class_positions(self.y[learned], self.gone)
         else:
             share = float(task.split()[1]) / 100
             forget = random_positions(len(learned), share, np.random.default_rng(derive_seed(seed, task)))
-        parts = [LabelledExamples.of(self.x[at], self.y[at]) for at in (learned, held, test)]
+        y = self.y % 2 if task == "group" else self.y
+        parts = [LabelledExamples.of(self.x[at], y[at]) for at in (learned, held, test)]
         return Split(*parts, forget, [self.gone] if task == "class" else [])
 
 
@@ -82,11 +90,6 @@ class Split:
     test: LabelledExamples
     forget: NDArray[np.int64]
     gone: list[int]
-
-    def retained(self, network: Any) -> float:
-        """Accuracy on what stays, in percent."""
-        part = self.examples.take(np.setdiff1d(np.arange(len(self.examples)), self.forget))
-        return 100 * float((logits_of(network, part).argmax(axis=1) == part.labels.numpy()).mean())
 
     def metrics(self, network: Any) -> dict[str, float]:
         """UA, RA, TA, MIA and AUC."""
@@ -118,7 +121,8 @@ def mnist() -> DataSet:
         x, y = stored["x"], stored["y"].astype(np.int64)
     images = (x / 255).astype(np.float32)[:, None]
     return DataSet("MNIST", images, y, (5000, 1000, 2000), lambda: cnn([1, 28, 28], [8, 16], 64, 10),
-                   recipe(0.05), 3)  # fmt: skip
+                   recipe(0.05), 3,
+                   ("random 10", "class", "random 1", "random 50", "group"))  # fmt: skip
 
 
 def adult() -> DataSet:
