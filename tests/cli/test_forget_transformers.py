@@ -129,7 +129,8 @@ class TestTexts:
         assert {"tokenizer.json", "tokenizer_config.json", "config.json", "model.safetensors"} <= certified.keys()
 
     def test_its_certificate_holds(self, forgotten_topic):
-        assert call("forget", "verify", forgotten_topic[1]).exit_code == 0
+        said = json.loads(call("forget", "verify", forgotten_topic[1], "--json").stdout)
+        assert (said["holds"], said["not_checked"]) == (True, [])
 
     def test_the_same_call_ends_in_the_same_bytes(self, text_world, forgotten_topic):
         """Dropout draws from the seed; labels may be numbers."""
@@ -271,7 +272,18 @@ class TestImages:
         folder = forgotten_digit[1] / "model"
         assert AutoImageProcessor.from_pretrained(folder, local_files_only=True).size["height"] == 8
         assert AutoModelForImageClassification.from_pretrained(folder, local_files_only=True).config.num_labels == 4
-        assert call("forget", "verify", forgotten_digit[1]).exit_code == 0
+
+    def test_images_that_changed_are_not_checked(self, image_world, forgotten_digit):
+        assert "not checked" not in call("forget", "verify", forgotten_digit[1]).stdout
+        path = image_world / "png" / "000.png"
+        before = path.read_bytes()
+        shutil.copyfile(image_world / "png" / "001.png", path)
+        try:
+            result = call("forget", "verify", forgotten_digit[1])
+        finally:
+            path.write_bytes(before)
+        assert result.exit_code == 0
+        assert "not checked: predictions on the data file: the images" in result.stdout
 
     def test_arrays_of_pixel_values(self, image_world, refused, tmp_path):
         given = ("forget", image_world / "model", "--class", "digit 3", "--epochs", 1)

@@ -164,26 +164,32 @@ def edit(
 @guarded
 def verify(
     run: Annotated[Path, typer.Argument(help="Run directory of tamis forget.")],
+    files_only: Annotated[bool, typer.Option("--files-only", help="Do not run the models again.")] = False,
+    network: Annotated[
+        str | None, typer.Option(help="MODULE:FUNCTION that makes the network, if the run was told so.")
+    ] = None,
     json_: JsonOption = False,
 ) -> int:
-    """Recompute the digests and metrics of a certificate; exit code 2 if one differs."""
+    """Recompute the digests and metrics of a certificate and run its models again; exit code 2 if something differs."""
     from tamis.cli.console import print_json
     from tamis.forget.certificate import verify as verify_certificate
 
-    found = verify_certificate(run)
+    found = verify_certificate(run, files_only=files_only, network=network)
     if json_:
         print_json(found)
         return 0 if found["holds"] else 2
     wrong = [check for check in found["checks"] if not check["holds"]]
     for check in wrong:
         typer.echo(f"differs: {check['what']}: expected {check['expected']}, got {check['got']}", err=True)
+    for each in found["not_checked"]:
+        typer.echo(f"not checked: {each}", err=bool(wrong))
     if wrong:
         typer.echo(
             f"tamis: the certificate of {run} does not hold: {len(wrong)} of {len(found['checks'])} checks differ.",
             err=True,
         )
         return 2
-    typer.echo(f"the certificate of {run} holds: {len(found['checks'])} checks of files and metrics")
+    typer.echo(f"the certificate of {run} holds: {len(found['checks'])} checks of files, metrics and predictions")
     return 0
 
 

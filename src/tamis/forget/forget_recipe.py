@@ -102,9 +102,6 @@ class ForgetRecipe:
             raise RecipeError(f"A sweep chooses parameters of UGradSL; the method {method!r} has none of them.")
         if sweep and "held_out" not in recipe.inputs:
             raise RecipeError("A sweep chooses by held-out examples; add --held-out FILE.")
-        start = None if params.get("retrain_from") is None else Path(str(params["retrain_from"])).expanduser()
-        if start is not None and not start.is_dir():
-            raise RecipeError(f"There is no folder {start} to train anew from; expected a pretrained checkpoint.")
         return cls(
             model=str(params["model"]),
             network=_text(params.get("network")),
@@ -121,7 +118,7 @@ class ForgetRecipe:
             seeds=_whole("seeds", params.get("seeds", 1)),
             sweep=sweep,
             retrain=bool(params.get("retrain", False)),
-            retrain_from=start,
+            retrain_from=None if params.get("retrain_from") is None else Path(str(params["retrain_from"])).expanduser(),
             training={name.removeprefix("retrain_"): params[name] for name in TRAINING if name in params},
         )
 

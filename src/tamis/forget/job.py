@@ -258,7 +258,8 @@ class _Work:
                 shutil.copytree(results[EDITED][0][0], temporary, dirs_exist_ok=True)
         write_frame(folder / "evidence.parquet", evidence.frame)
         selection.write(folder / "selection.parquet")
-        certify(folder, self.run, self.model, found, frame, evidence)
+        folders = {kind: [path for path, _ in seeds] for kind, seeds in results.items()}
+        certify(folder, self.run, setting, found, frame, evidence, folders)
         done = summary(folder, found, evidence.frame.to_dicts())
         self.run.finish("complete", done)
         return done
