@@ -108,6 +108,7 @@ class TestTexts:
         assert metrics["edited"]["RA"][0] > 95
         assert metrics["retrained"]["UA"][0] == 100
         assert metrics["retrained"]["RA"][0] > 95
+        assert any("--retrain-from" in each for each in forgotten_topic[0]["warnings"])
 
     def test_the_report_names_the_classes(self, forgotten_topic):
         found = json.loads(next(forgotten_topic[1].glob("steps/*-decide/findings.json")).read_text())
@@ -168,6 +169,7 @@ class TestTexts:
         result = call(*given, "--retrain-from", tmp_path / "base", "--out", tmp_path / "runs" / "a")
         assert result.exit_code == 0, result.stderr
         folder = next((tmp_path / "runs" / "a").glob("steps/*retrained-0/model"))
+        assert "--retrain-from" not in result.stdout
         anew = load_classifier(find_classifier(str(folder)))
         before = base.bert.embeddings.word_embeddings.weight.detach().numpy()
         np.testing.assert_allclose(anew.bert.embeddings.word_embeddings.weight.detach().numpy(), before, atol=1e-6)
@@ -291,6 +293,11 @@ class TestImages:
         assert json.loads(result.stdout)["metrics"]["original"]["UA"][0] < 10
         np.savez(tmp_path / "data.npz", x=np.zeros((3, 3, 9, 9)), y=np.arange(3))
         refused(call(*given, "--data", tmp_path / "data.npz", "--out", tmp_path / "no"), "(N, 3, 8, 8)")
+
+    def test_a_teacher_that_knows_nothing(self, image_world, tmp_path):
+        result = call("forget", image_world / "model", "--data", image_world / "data.csv", "--class", "digit 3",
+                      "--method", "bad-teacher", "--learning-rate", 0.1, "--json", "--out", tmp_path / "a")  # fmt: skip
+        assert json.loads(result.stdout)["metrics"]["edited"]["UA"][0] > 20
 
     def test_a_changed_image_is_another_edit(self, image_world, tmp_path):
         copy = shutil.copytree(image_world, tmp_path / "world", ignore=shutil.ignore_patterns("runs"))

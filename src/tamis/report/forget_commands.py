@@ -63,7 +63,7 @@ def commands(run: Run, found: Found) -> list[tuple[str, str]]:
         proof["test"] = "TEST.csv"
     seeds = {"seeds": FEW} if found["method"]["seeds"] < FEW else {}
     said: list[tuple[str, Sequence[str]]] = [
-        ("Check the certificate: digests of all files and the metrics, computed again", _verify(run))
+        ("Check the certificate: digests and metrics computed again, models run again", _verify(run))
     ]
     if proof:
         said.append(("Measure what is missing here", command(recipe, **proof, **seeds)))
