@@ -13,8 +13,11 @@ from typer.testing import CliRunner
 from tamis.cli.app import app
 from tamis.engine import get_engine
 from tamis.forget import job
+from tamis.forget.comparison import Comparison
+from tamis.forget.rerun import run_again
 from tamis.recipe import Recipe
 from tamis.runs import Run
+from tamis.runs.digests import digest_file
 from tamis.select import Selection
 from tamis.toy.digits import digits_world
 
@@ -252,7 +255,10 @@ class TestVerify:
         result = call("forget", "verify", finished[1])
         assert result.exit_code == 0, result.stderr
         assert "holds" in result.stdout
-        assert json.loads(call("forget", "verify", finished[1], "--json").stdout)["holds"] is True
+        said = json.loads(call("forget", "verify", finished[1], "--json").stdout)
+        assert (said["holds"], said["not_checked"]) == (True, [])
+        again = [check["what"] for check in said["checks"] if check["what"].startswith("predictions of")]
+        assert len(again) == 10  # the original, two edited, two trained anew; two files
 
     @pytest.mark.parametrize("name", ["model/model.safetensors", "model/classifier.json", "certificate/request.json",
                                       "certificate/predictions.parquet", "certificate/evidence.parquet"])  # fmt: skip
@@ -275,6 +281,55 @@ class TestVerify:
         result = call("forget", "verify", copy)
         assert result.exit_code == 2
         assert "UA of the edited model" in result.stderr
+
+    def test_predictions_that_were_forged_with_all_digests_are_noticed(self, finished, tmp_path):
+        """The forger says that the edited model gets what was to be forgotten wrong."""
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        path, target = copy / "certificate" / "certificate.json", copy / "certificate" / "predictions.parquet"
+        forged = (pl.col("model") == "edited") & (pl.col("split") == "forget")
+        changed = {"predicted": (pl.col("label") + 1) % 10, "confidence": 0.01, "margin": -4.6}
+        frame = pl.read_parquet(target).with_columns(
+            pl.when(forged).then(value).otherwise(name).alias(name) for name, value in changed.items()
+        )
+        frame.write_parquet(target)
+        said = json.loads(path.read_text())
+        gone = json.loads((copy / "certificate" / "request.json").read_text())["gone"]
+        said["metrics"] = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=0).metrics
+        said["files"]["predictions.parquet"] = digest_file(target)
+        path.write_text(json.dumps(said))
+        assert call("forget", "verify", copy, "--files-only").exit_code == 0
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 2
+        assert result.stderr.count("expected all 1300 as stored, got 130 that differ") == 2, result.stderr
+
+    def test_rows_that_stand_in_for_others_are_noticed(self, finished, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        said = json.loads((copy / "certificate" / "certificate.json").read_text())
+        frame = pl.read_parquet(copy / "certificate" / "predictions.parquet")
+        found, skipped = run_again(copy, said, pl.concat([frame[:-1], frame[-2:-1]]), network=None)
+        assert [n for _, n, _ in found if n] == [2]
+        assert skipped == []
+
+    def test_what_is_gone_or_another_is_not_checked(self, world, finished, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        recipe = Recipe.from_yaml(copy / "recipe.yaml")
+        (tmp_path / "data.csv").write_text("id,label\n")
+        inputs = {**recipe.inputs, "data": str(tmp_path / "data.csv"), "test": str(tmp_path / "none.csv")}
+        (copy / "recipe.yaml").write_text(recipe.model_copy(update={"inputs": inputs}).to_yaml())
+        shutil.rmtree(next(copy.glob("steps/*-retrained-1")))
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 0, result.stderr
+        assert "not checked: predictions on the data file" in result.stdout
+        assert "not checked: predictions on the test file: There is no file" in result.stdout
+        assert "not checked: predictions of the retrained model of seed 1: There is no folder" in result.stdout
+        said = json.loads(call("forget", "verify", copy, "--json").stdout)
+        assert (said["holds"], len(said["not_checked"])) == (True, 3)
+        assert not any("predictions of" in check["what"] for check in said["checks"])
+
+    def test_code_is_run_only_if_the_reader_names_it(self, finished):
+        result = call("forget", "verify", finished[1], "--network", "os:getcwd")
+        assert result.exit_code == 0
+        assert "not checked: all predictions: the network was made by none" in result.stdout
 
     def test_files_that_are_lost_or_new_are_noticed(self, finished, tmp_path):
         copy = shutil.copytree(finished[1], tmp_path / "run")

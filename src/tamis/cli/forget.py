@@ -14,6 +14,7 @@ from tamis.cli.options import IdColumnOption, QuietOption, SeedOption, listed
 HELP_WHAT = "What is to be forgotten (one of these)"
 HELP_HOW = "How"
 HELP_COMPARED = "Compared with"
+HELP_HF = "Texts and images, for models of transformers"
 
 app = typer.Typer(
     cls=falling_back_to("edit"),
@@ -26,7 +27,7 @@ app = typer.Typer(
 @guarded
 def edit(
     model: Annotated[str, typer.Argument(help="Folder of a classifier: classifier.json or config.json, safetensors.")],
-    data: Annotated[Path, typer.Option(help="What it was trained on: CSV, JSONL, Parquet or .npz with x and y.")],
+    data: Annotated[Path, typer.Option(help="What it was trained on: CSV, JSONL, Parquet, or .npz with x and y.")],
     class_: Annotated[
         str | None, typer.Option("--class", help="Whole classes, with commas.", rich_help_panel=HELP_WHAT)
     ] = None,
@@ -91,6 +92,23 @@ def edit(
         str | None,
         typer.Option(help="Other methods to try beside it, with commas, or all.", rich_help_panel=HELP_COMPARED),
     ] = None,
+    retrain_batch_rows: Annotated[
+        int | None, typer.Option(help="Default: as classifier.json says.", rich_help_panel=HELP_COMPARED)
+    ] = None,
+    retrain_optimizer: Annotated[
+        str | None,
+        typer.Option(
+            help="adamw or sgd (default: as classifier.json says; adamw for models of transformers, else sgd).",
+            rich_help_panel=HELP_COMPARED,
+        ),
+    ] = None,
+    retrain_from: Annotated[
+        Path | None,
+        typer.Option(
+            help="Checkpoint that the model was fine-tuned from (default: random weights).",
+            rich_help_panel=HELP_COMPARED,
+        ),
+    ] = None,
     seeds: Annotated[
         int, typer.Option(help="Times that it forgets, and is trained anew.", rich_help_panel=HELP_COMPARED)
     ] = 1,
@@ -98,6 +116,20 @@ def edit(
         str | None, typer.Option(help="MODULE:FUNCTION that makes the network of your weights.", show_default=False)
     ] = None,
     label: Annotated[str, typer.Option(help="Column of labels.")] = "label",
+    text: Annotated[str | None, typer.Option(help="Column of texts (default: text).", rich_help_panel=HELP_HF)] = None,
+    image: Annotated[
+        str | None,
+        typer.Option(
+            help="Column of paths of images, relative to the table (default: image).", rich_help_panel=HELP_HF
+        ),
+    ] = None,
+    max_length: Annotated[
+        int | None,
+        typer.Option(
+            help="Tokens after which a text is cut (default: what the model takes, at most 512).",
+            rich_help_panel=HELP_HF,
+        ),
+    ] = None,
     group: Annotated[str | None, typer.Option(help="Column of groups, to compare accuracies by.")] = None,
     id_column: IdColumnOption = None,
     out: Annotated[Path | None, typer.Option(help="Run directory (default: runs/forget-MODEL-HASH).")] = None,
@@ -113,12 +145,14 @@ def edit(
         raise RecipeError("Give --ids or --selection, not both.")
     params: dict[str, Any] = {
         "model": str(Path(model).expanduser().absolute()), "network": network, "label": label, "id_column": id_column,
-        "group": group, "classes": None if class_ is None else listed(class_), "share": share, "where": where,
+        "text": text, "image": image, "max_length": max_length, "group": group,
+        "classes": None if class_ is None else listed(class_), "share": share, "where": where,
         "method": method, "compare": None if compare is None else listed(compare), "alpha": _number(alpha), "p": p,
         "learning_rate": learning_rate, "epochs": epochs,
         "batch_rows": batch_rows, "clip": clip, "sweep": sweep or None, "retrain": retrain or None,
-        "retrain_epochs": retrain_epochs,
-        "retrain_learning_rate": retrain_learning_rate, "seeds": seeds,
+        "retrain_epochs": retrain_epochs, "retrain_learning_rate": retrain_learning_rate,
+        "retrain_batch_rows": retrain_batch_rows, "retrain_optimizer": retrain_optimizer,
+        "retrain_from": None if retrain_from is None else str(retrain_from.expanduser().absolute()), "seeds": seeds,
     }  # fmt: skip
     if selection is not None and selection.is_dir():
         selection = selection / "selection.parquet"  # the rest of a run may be drawn anew
@@ -130,26 +164,32 @@ def edit(
 @guarded
 def verify(
     run: Annotated[Path, typer.Argument(help="Run directory of tamis forget.")],
+    files_only: Annotated[bool, typer.Option("--files-only", help="Do not run the models again.")] = False,
+    network: Annotated[
+        str | None, typer.Option(help="MODULE:FUNCTION that makes the network, if the run was told so.")
+    ] = None,
     json_: JsonOption = False,
 ) -> int:
-    """Recompute the digests and metrics of a certificate; exit code 2 if one differs."""
+    """Recompute the digests and metrics of a certificate and run its models again; exit code 2 if something differs."""
     from tamis.cli.console import print_json
     from tamis.forget.certificate import verify as verify_certificate
 
-    found = verify_certificate(run)
+    found = verify_certificate(run, files_only=files_only, network=network)
     if json_:
         print_json(found)
         return 0 if found["holds"] else 2
     wrong = [check for check in found["checks"] if not check["holds"]]
     for check in wrong:
         typer.echo(f"differs: {check['what']}: expected {check['expected']}, got {check['got']}", err=True)
+    for each in found["not_checked"]:
+        typer.echo(f"not checked: {each}", err=bool(wrong))
     if wrong:
         typer.echo(
             f"tamis: the certificate of {run} does not hold: {len(wrong)} of {len(found['checks'])} checks differ.",
             err=True,
         )
         return 2
-    typer.echo(f"the certificate of {run} holds: {len(found['checks'])} checks of files and metrics")
+    typer.echo(f"the certificate of {run} holds: {len(found['checks'])} checks of files, metrics and predictions")
     return 0
 
 

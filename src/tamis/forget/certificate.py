@@ -6,7 +6,7 @@ It says what was done and measured. It never says that anything is gone.
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,9 @@ import polars as pl
 from tamis.errors import RunStateError
 from tamis.evidence import Evidence
 from tamis.forget.comparison import Comparison
-from tamis.models.classifier import LocalClassifier, find_classifier
+from tamis.forget.findings import Setting
+from tamis.forget.rerun import run_again
+from tamis.models.classifier import find_classifier
 from tamis.runs import Run, atomic_write_text
 from tamis.runs.digests import digest_file
 from tamis.runs.step_files import write_frame
@@ -32,10 +34,11 @@ TOLERANCE = 1e-9
 def certify(
     folder: Path,
     run: Run,
-    model: LocalClassifier,
+    setting: Setting,
     found: Mapping[str, Any],
     predictions: pl.DataFrame,
     evidence: Evidence,
+    results: Mapping[str, Sequence[Path]],
 ) -> None:
     """Write ``certificate/``: the request, digests before and after, settings, predictions and metrics.
 
@@ -44,14 +47,16 @@ def certify(
     folder : Path
         Run directory, with the edited model in ``model/``.
     run : Run
-    model : LocalClassifier
-        Before.
+    setting : Setting
     found : mapping
         As :func:`tamis.forget.findings.findings` returns it.
     predictions : polars.DataFrame
         As :class:`~tamis.forget.comparison.Comparison` takes it.
     evidence : Evidence
+    results : mapping
+        Folders of the models of each seed, by kind (edited, retrained).
     """
+    model = setting.model
     target = folder / FOLDER
     target.mkdir(exist_ok=True)
     write_frame(target / "predictions.parquet", predictions)
@@ -59,11 +64,24 @@ def certify(
     forgotten = predictions.filter((pl.col("model") == "original") & (pl.col("split") == "forget"))["id"].to_list()
     atomic_write_text(target / "request.json", json.dumps({**found["request"], "ids": forgotten}, indent=1) + "\n")
     after = find_classifier(str(folder / "model"), factory=model.factory)
+    again = [("original", 0, Path(model.folder)), ("edited", 0, folder / "model")]
+    again += [(kind, number, path) for kind, paths in results.items() for number, path in enumerate(paths)
+              if (kind, number) != ("edited", 0)]  # fmt: skip
     files = {path.name: digest_file(path) for path in sorted(target.glob("*")) if path.name != "certificate.json"}
     said = {
         "statement": STATEMENT,
         "made": run.manifest["identity"],
         "model": {"before": model.fingerprint, "after": after.fingerprint, "factory": model.factory},
+        "models": [
+            {
+                "model": kind,
+                "seed": number,
+                "folder": str(path.relative_to(folder)) if path.is_relative_to(folder) else str(path),
+                "fingerprint": find_classifier(str(path), factory=model.factory).fingerprint,
+            }
+            for kind, number, path in again
+        ],
+        "images": {"data": setting.data.files, "test": None if setting.test is None else setting.test.files},
         "model_files": {
             path.name: digest_file(path) for path in sorted((folder / "model").iterdir()) if path.is_file()
         },
@@ -79,18 +97,23 @@ def certify(
     atomic_write_text(target / "certificate.json", json.dumps(said, indent=1, allow_nan=False) + "\n")
 
 
-def verify(folder: str | Path) -> dict[str, Any]:
-    """Recompute digests and metrics of a certificate.
+def verify(folder: str | Path, *, files_only: bool = False, network: str | None = None) -> dict[str, Any]:
+    """Recompute digests and metrics of a certificate, and run the models again.
 
     Parameters
     ----------
     folder : str or Path
         Run directory.
+    files_only : bool, default=False
+        Run no models.
+    network : str, optional
+        ``MODULE:FUNCTION`` that makes the network, where the run was told so.
 
     Returns
     -------
     dict
-        ``holds``, and ``checks``: each with ``what``, ``holds``, ``expected`` and ``got``.
+        ``holds``; ``checks``, each with ``what``, ``holds``, ``expected`` and ``got``; and ``not_checked``, what
+        neither holds nor fails, with the reason: models and data that are gone, or not those that were certified.
 
     Raises
     ------
@@ -103,7 +126,7 @@ def verify(folder: str | Path) -> dict[str, Any]:
         said = json.loads(path.read_text(encoding="utf-8"))
         expected = [("model/" + name, digest) for name, digest in said["model_files"].items()]
         expected += [(f"{FOLDER}/{name}", digest) for name, digest in said["files"].items()]
-        metrics, seed = said["metrics"], said["made"]["seed"]
+        metrics, seed, _, _ = said["metrics"], said["made"]["seed"], said["models"], said["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunStateError(
             f"{folder} holds no certificate that can be read ({error!r}); finish the run first."
@@ -112,18 +135,24 @@ def verify(folder: str | Path) -> dict[str, Any]:
     extra = sorted(each.name for each in (run / "model").glob("*") if each.name not in said["model_files"])
     if extra:
         checks.append(_check("files of the model", False, "none but those certified", ", ".join(extra)))
+    not_checked = ["metrics and predictions: the files are not those that were certified"]
     if all(each["holds"] for each in checks):
         frame = pl.read_parquet(target / "predictions.parquet")
         gone = json.loads((target / "request.json").read_text(encoding="utf-8"))["gone"]
-        again = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=seed).metrics
+        measured = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=seed).metrics
         for model, values in metrics.items():
             for name, numbers in values.items():
-                got = again.get(model, {}).get(name, [])
+                got = measured.get(model, {}).get(name, [])
                 same = len(got) == len(numbers) and all(
                     abs(a - b) <= TOLERANCE for a, b in zip(got, numbers, strict=True)
                 )
                 checks.append(_check(f"{name} of the {model} model", same, numbers, got))
-    return {"run": str(run), "holds": all(each["holds"] for each in checks), "checks": checks}
+        not_checked = ["predictions: no model was run (--files-only)"]
+        if not files_only:
+            again, not_checked = run_again(run, said, frame, network=network)
+            checks += [_check(what, not n, f"all {of} as stored", f"{n} that differ") for what, n, of in again]
+    holds = all(each["holds"] for each in checks)
+    return {"run": str(run), "holds": holds, "checks": checks, "not_checked": not_checked}
 
 
 def _digest_check(path: Path, name: str, expected: str) -> dict[str, Any]:

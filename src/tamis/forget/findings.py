@@ -17,9 +17,13 @@ from tamis.forget.named_examples import NamedExamples
 from tamis.forget.smoothing import label_privacy
 from tamis.forget.ugradsl import UGradSL
 from tamis.forget.ways import make_way
-from tamis.models.classifier import LocalClassifier
+from tamis.models.classifier import LocalClassifier, kind_of_inputs
 
 BINS = 20
+FROM_RANDOM = (
+    "the model trained anew began with random weights: if the original was fine-tuned from a checkpoint, it says "
+    "little about this one (add --retrain-from)"
+)
 COLLAPSE = 5.0
 """Points of accuracy on what stays whose loss counts as a collapse."""
 
@@ -83,7 +87,10 @@ def findings(
         "sweep": [dict(row) for row in swept],
         "proof": proof(compared),
     }  # fmt: skip
-    return {**found, "warnings": _warnings(found, edited)}
+    warnings = _warnings(found, edited)
+    if recipe.retrain and recipe.retrain_from is None and kind_of_inputs(model) is not None:
+        warnings.append(FROM_RANDOM)
+    return {**found, "warnings": warnings}
 
 
 def histograms(frame: pl.DataFrame) -> dict[str, dict[str, list[int]]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from tamis.errors import RecipeError, did_you_mean, parameter_error
@@ -12,8 +13,10 @@ from tamis.train.settings import TrainSettings
 
 INPUTS = ("data", "test", "held_out", "forget")
 REQUESTS = ("classes", "share", "where")
-OWN = ("model", "network", "label", "id_column", "group", "method", "compare", "seeds", "retrain", "sweep", *REQUESTS)
-TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows")
+READING = ("label", "id_column", "text", "image", "max_length")
+OWN = ("model", "network", *READING, "group", "method", "compare", "seeds", "retrain", "retrain_from", "sweep",
+       *REQUESTS)  # fmt: skip
+TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows", "retrain_optimizer")
 WAY = (*SHARED, *UGRADSL_ONLY)
 
 
@@ -34,13 +37,18 @@ class ForgetRecipe:
         Other methods, with their own defaults, that are tried and measured beside it; ``all`` stands for all of them.
     request : tuple of (str, value)
         One of ``classes``, ``share``, ``where``, or ``forget`` for a file.
-    label, id_column, group : str or None
+    label, id_column, group, text, image : str or None
+        Columns.
+    max_length : int or None
+        Tokens after which a text is cut.
     seeds : int
         How often the model forgets, and is trained anew, with seeds of their own.
     sweep : bool
         Whether parameters that were not given are chosen from a small grid, by held-out examples.
     retrain : bool
         Whether a model is trained anew without what is to be forgotten, to compare with.
+    retrain_from : Path or None
+        Folder of the checkpoint that training anew begins from. None: random weights.
     training : dict
         Settings of that training that were given.
     """
@@ -54,9 +62,13 @@ class ForgetRecipe:
     label: str
     id_column: str | None
     group: str | None
+    text: str | None
+    image: str | None
+    max_length: int | None
     seeds: int
     sweep: bool
     retrain: bool
+    retrain_from: Path | None
     training: dict[str, Any]
 
     @classmethod
@@ -90,9 +102,6 @@ class ForgetRecipe:
             raise RecipeError(f"A sweep chooses parameters of UGradSL; the method {method!r} has none of them.")
         if sweep and "held_out" not in recipe.inputs:
             raise RecipeError("A sweep chooses by held-out examples; add --held-out FILE.")
-        seeds = params.get("seeds", 1)
-        if isinstance(seeds, bool) or not isinstance(seeds, int) or seeds < 1:
-            raise parameter_error("a forget recipe", "seeds", "an int in [1, inf)", seeds)
         return cls(
             model=str(params["model"]),
             network=_text(params.get("network")),
@@ -103,9 +112,13 @@ class ForgetRecipe:
             label=str(params.get("label", "label")),
             id_column=_text(params.get("id_column")),
             group=_text(params.get("group")),
-            seeds=seeds,
+            text=_text(params.get("text")),
+            image=_text(params.get("image")),
+            max_length=None if params.get("max_length") is None else _whole("max_length", params["max_length"]),
+            seeds=_whole("seeds", params.get("seeds", 1)),
             sweep=sweep,
             retrain=bool(params.get("retrain", False)),
+            retrain_from=None if params.get("retrain_from") is None else Path(str(params["retrain_from"])).expanduser(),
             training={name.removeprefix("retrain_"): params[name] for name in TRAINING if name in params},
         )
 
@@ -116,6 +129,8 @@ class ForgetRecipe:
 
     def original_training(self, described: dict[str, Any]) -> TrainSettings:
         """How the original was trained: as its description says, but for what was given.
+
+        What neither says is as in ``tamis forget demo``, or for a model of transformers as its ``Trainer`` has it.
 
         Raises
         ------
@@ -128,14 +143,15 @@ class ForgetRecipe:
                 "A model can only be trained anew if it is known how the original was; write 'training' into its "
                 "classifier.json, or give --retrain-epochs and --retrain-learning-rate."
             )
-        usual = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "batch_rows": 64, "schedule": "cosine",
-                 "warmup": 0.0, "precision": "float32"}  # fmt: skip
+        usual: dict[str, Any] = {"optimizer": "adamw", "batch_rows": 8, "schedule": "linear"}
+        if self.network is not None or "network" in described:
+            usual = {"optimizer": "sgd", "momentum": 0.9, "weight_decay": 5e-4, "batch_rows": 64, "schedule": "cosine"}
         for name in said:
             if name not in TrainSettings().to_json():
                 raise RecipeError(
                     f"The 'training' of classifier.json has no {name!r}.{did_you_mean(name, TrainSettings().to_json())}"
                 )
-        settings = {**usual, **said, "tune": "full", "seed": 0}
+        settings = {"warmup": 0.0, "precision": "float32", **usual, **said, "tune": "full", "seed": 0}
         made = TrainSettings(**{**settings, "micro_tokens": settings["batch_rows"]})
         made.validate()
         return made
@@ -165,6 +181,12 @@ def _request(recipe: Recipe, params: dict[str, Any]) -> tuple[str, Any]:
     if name == "share" and not (isinstance(value, int | float) and 0 < value < 1):
         raise parameter_error("a forget recipe", "share", "a float in (0, 1)", value)
     return name, value
+
+
+def _whole(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 1:
+        raise parameter_error("a forget recipe", name, "an int in [1, inf)", value)
+    return value
 
 
 def _text(value: Any) -> str | None:

@@ -18,11 +18,12 @@ from tamis.evidence.forgetting import Predictions
 from tamis.forget.baselines import Retrain
 from tamis.forget.certificate import certify
 from tamis.forget.comparison import Comparison, prediction_rows
+from tamis.forget.example_inputs import examples_reader
 from tamis.forget.findings import Setting, findings, summary
-from tamis.forget.forget_recipe import INPUTS, REQUESTS, TRAINING, WAY, ForgetRecipe
+from tamis.forget.forget_recipe import INPUTS, READING, REQUESTS, TRAINING, WAY, ForgetRecipe
 from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter, Forgotten
-from tamis.forget.named_examples import NamedExamples, read_named
+from tamis.forget.named_examples import NamedExamples
 from tamis.forget.relearning import relearning
 from tamis.forget.request import requested
 from tamis.forget.sweep import grid, swept
@@ -31,11 +32,12 @@ from tamis.models.classifier import (
     describe_classifier,
     find_classifier,
     load_classifier,
+    pretrained_classifier,
     save_classifier,
     untrained_classifier,
 )
 from tamis.runs import Run, Step, atomic_write_text
-from tamis.runs.digests import derive_seed
+from tamis.runs.digests import derive_seed, digest_file
 from tamis.runs.step_files import write_frame
 from tamis.runs.steps import Progress, part_path
 from tamis.runs.whole_folder import whole_folder
@@ -47,16 +49,16 @@ VERSION = 2
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
 EDITED, RETRAINED, BESIDE = "edited", "retrained", "beside"
-READING = ("network", "label", "id_column", *REQUESTS)
+READ = ("network", *READING, *REQUESTS)
 EDITING, EVERYTHING = (
-    (*READING, "method", "sweep", *WAY),
-    (*READING, "method", "compare", "sweep", "group", "retrain", *TRAINING, *WAY),
+    (*READ, "method", "sweep", *WAY),
+    (*READ, "method", "compare", "sweep", "group", "retrain", *TRAINING, *WAY),
 )
 USED = {
     "sweep": (EDITING, ("data", "held_out", "forget")),
     EDITED: (EDITING, ("data", "held_out", "forget")),
-    BESIDE: (READING, ("data", "held_out", "forget")),
-    RETRAINED: ((*READING, *TRAINING), ("data", "forget")),
+    BESIDE: (READ, ("data", "held_out", "forget")),
+    RETRAINED: ((*READ, *TRAINING), ("data", "forget")),
 }
 """Parameters and inputs that a step depends on; all others depend on everything."""
 
@@ -97,6 +99,8 @@ class _Work:
         self.described = describe_classifier(self.model)
         self.training = self.recipe.original_training(self.described) if self.recipe.retrain else None
         self.original = load_classifier(self.model)
+        self.start = None if self.recipe.retrain_from is None else digest_file(self.recipe.retrain_from)
+        self.read = examples_reader(self.model, self.described, self.recipe)
         self.data = self._read("data")
         self.test, self.held_out = (
             self._read(role) if role in run.recipe.inputs else None for role in ("test", "held_out")
@@ -107,8 +111,7 @@ class _Work:
         self.swept_to: dict[str, float] = {}
 
     def _read(self, role: str) -> NamedExamples:
-        path = self.run.recipe.input_path(role)
-        return read_named(path, self.described, label=self.recipe.label, id_column=self.recipe.id_column)
+        return self.read(self.run.recipe.input_path(role))
 
     def way(self, seed: int) -> Forgetter:
         """The way to forget, with a seed of its own."""
@@ -139,13 +142,14 @@ class _Work:
         """Training anew, with a seed of its own."""
         if self.training is None:
             raise RecipeError("This recipe trains no model anew; add retrain: true.")
-        made_by_name = self.model.factory is not None or self.described
-        return Retrain(training=self.training, fresh=self._fresh if made_by_name else None, seed=seed)
+        return Retrain(training=self.training, fresh=self._fresh, seed=seed)
 
     def _fresh(self, seed: int) -> Any:
         import torch
 
         with seeded(derive_seed(seed, "untrained"), torch.device("cpu")):
+            if self.recipe.retrain_from is not None:
+                return pretrained_classifier(self.model, self.recipe.retrain_from)
             return untrained_classifier(self.model)
 
     def step(self, name: str, **depends: Any) -> Step:
@@ -153,11 +157,15 @@ class _Work:
         kind = name.partition("-")[0]
         params, roles = USED.get(kind, (EVERYTHING, INPUTS))
         inputs = self.run.manifest["identity"]["inputs"]
+        images = {role: named.files for role in ("data", "test", "held_out")
+                  if role in roles and (named := getattr(self, role)) is not None}  # fmt: skip
         return self.run.step(
             name,
             version=VERSION,
             model=self.model.fingerprint,
             inputs={role: each for role, each in inputs.items() if role in roles},
+            images=images,
+            start=None if kind in ("sweep", EDITED, BESIDE) else self.start,
             params={key: each for key, each in self.run.recipe.params.items() if key in params},
             **depends,
         )
@@ -174,7 +182,7 @@ class _Work:
                     self.original, self.data.examples, self.sets.forget,
                     held_out=self._held_out(), folder=step.folder / "training", progress=self._told(step),
                 )  # fmt: skip
-                save_classifier(done.network, step.folder / "model", self.described)
+                save_classifier(done.network, step.folder / "model", self.described, like=Path(self.model.folder))
                 atomic_write_text(step.folder / "said.json", json.dumps(_said(done)) + "\n")
                 step.finish(seconds=done.seconds)
             shutil.rmtree(step.folder / "training", ignore_errors=True)
@@ -250,7 +258,8 @@ class _Work:
                 shutil.copytree(results[EDITED][0][0], temporary, dirs_exist_ok=True)
         write_frame(folder / "evidence.parquet", evidence.frame)
         selection.write(folder / "selection.parquet")
-        certify(folder, self.run, self.model, found, frame, evidence)
+        folders = {kind: [path for path, _ in seeds] for kind, seeds in results.items()}
+        certify(folder, self.run, setting, found, frame, evidence, folders)
         done = summary(folder, found, evidence.frame.to_dicts())
         self.run.finish("complete", done)
         return done

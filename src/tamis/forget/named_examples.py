@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from zipfile import BadZipFile
 
 import numpy as np
@@ -16,6 +16,9 @@ from tamis.data import read
 from tamis.data.rows import quoted
 from tamis.errors import DataError, did_you_mean
 from tamis.train.labelled import LabelledExamples
+
+if TYPE_CHECKING:
+    from tamis.forget.example_inputs import ExampleInputs
 
 ARRAYS = ".npz"
 
@@ -31,22 +34,30 @@ class NamedExamples:
     columns : polars.DataFrame
         What else the source has, row by row: to choose by, and to group by.
     features : list of str
-        Columns that became inputs, in order; empty for arrays.
+        Columns that became inputs, in order; empty for arrays, texts and images.
+    files : str or None
+        Digest of the image files that the source names.
     """
 
     examples: LabelledExamples
     ids: list[str]
     columns: pl.DataFrame
     features: list[str]
+    files: str | None = None
 
     def take(self, positions: Any) -> NamedExamples:
         """Return some of them, in the order given."""
         at = np.asarray(positions, dtype=np.int64)
-        return NamedExamples(self.examples.take(at), [self.ids[i] for i in at], self.columns[at], self.features)
+        return replace(self, examples=self.examples.take(at), ids=[self.ids[i] for i in at], columns=self.columns[at])
 
 
 def read_named(
-    path: Path, description: Mapping[str, Any], *, label: str = "label", id_column: str | None = None
+    path: Path,
+    description: Mapping[str, Any],
+    *,
+    label: str = "label",
+    id_column: str | None = None,
+    inputs: ExampleInputs | None = None,
 ) -> NamedExamples:
     """Read examples, and put them in the order of their ids: in which order a file has its rows changes no result.
 
@@ -56,26 +67,49 @@ def read_named(
         A table (CSV, JSONL, Parquet) with a column of labels and numeric features, or ``.npz`` with ``x`` (N, ...),
         ``y`` (N,) and perhaps ``id`` (default: positions).
     description : mapping
-        Of the classifier: ``classes`` (names of the labels; default: they are numbers from 0), ``features`` (columns;
+        Of the classifier: ``classes`` (names of the labels; labels may also be their numbers
+        from 0, unless a name is one), ``features`` (columns;
         default: all numeric ones), ``mean`` and ``scale`` (subtracted, and divided by), ``shape`` (of one input).
     label : str, default="label"
         Column, or array, of the labels.
     id_column : str, optional
+    inputs : ExampleInputs, optional
+        What makes inputs of texts or images, for a model of transformers. Default: features are inputs.
 
     Raises
     ------
     DataError
-        If a column is missing or not numeric, a value is missing, a label is no class, or an id is there twice.
+        If a row cannot be read, a column is missing or not numeric, a value is missing, a label is no class, or an
+        id is there twice.
     """
-    named = _arrays(path, description, label) if path.suffix == ARRAYS else _rows(path, description, label, id_column)
+    if path.suffix == ARRAYS:
+        named = _arrays(path, description, label, inputs)
+    else:
+        named = _rows(path, description, label, id_column, inputs)
     return named.take(pl.Series(named.ids, dtype=pl.String).arg_sort())
 
 
-def _rows(path: Path, description: Mapping[str, Any], label: str, id_column: str | None) -> NamedExamples:
+def _rows(
+    path: Path, description: Mapping[str, Any], label: str, id_column: str | None, inputs: ExampleInputs | None
+) -> NamedExamples:
     table = read(path, id_column=id_column)
-    frame = table.frame
+    frame, bad = table.frame, table.rejects
+    if len(bad):
+        raise DataError(
+            f"{len(bad)} rows of {path} cannot be used, the first in line {bad['line'][0]}: it {bad['reason'][0]}; put "
+            "them right, or leave them out."
+        )
     if label not in frame.columns:
         raise DataError(f"{path} has no column {label!r} of labels.{did_you_mean(label, frame.columns)}")
+    labels = _classes(frame[label].to_list(), description, path)
+    if inputs is not None:
+        made, files = inputs.of_table(frame, path)
+        return NamedExamples(LabelledExamples.of(made, labels), table.ids.to_list(), frame, [], files)
+    x, features = _features(frame, path, description, label)
+    return NamedExamples(LabelledExamples.of(_scaled(x, description), labels), table.ids.to_list(), frame, features)
+
+
+def _features(frame: pl.DataFrame, path: Path, description: Mapping[str, Any], label: str) -> tuple[Any, list[str]]:
     features = list(description.get("features") or _numeric(frame, label))
     lacking = [name for name in features if name not in frame.columns]
     if lacking or not features:
@@ -89,12 +123,10 @@ def _rows(path: Path, description: Mapping[str, Any], label: str, id_column: str
     empty = [name for name in features if values[name].is_null().any() or values[name].is_nan().any()]
     if empty:
         raise DataError(f"The features {quoted(empty)} of {path} have missing values; fill them in, or leave rows out.")
-    x = values.to_numpy()
-    examples = LabelledExamples.of(_scaled(x, description), _classes(frame[label].to_list(), description, path))
-    return NamedExamples(examples, table.ids.to_list(), frame, features)
+    return values.to_numpy(), features
 
 
-def _arrays(path: Path, description: Mapping[str, Any], label: str) -> NamedExamples:
+def _arrays(path: Path, description: Mapping[str, Any], label: str, inputs: ExampleInputs | None) -> NamedExamples:
     name = "y" if label == "label" else label
     try:
         with np.load(path, allow_pickle=False) as stored:
@@ -115,7 +147,10 @@ def _arrays(path: Path, description: Mapping[str, Any], label: str) -> NamedExam
         raise DataError(f"The ids of {path} must be unique, but {quoted(twice[:3])} occur more than once.")
     columns = {key: list(values) for key, values in arrays.items() if values.shape == (len(y),) and key != "id"}
     frame = pl.DataFrame({"id": ids, **columns})
-    examples = LabelledExamples.of(_scaled(x, description), _classes(y.tolist(), description, path))
+    x = _scaled(x, description)
+    examples = LabelledExamples.of(
+        x if inputs is None else inputs.of_array(x, path), _classes(y.tolist(), description, path)
+    )
     return NamedExamples(examples, ids, frame, [])
 
 
@@ -128,6 +163,9 @@ def _scaled(x: Any, description: Mapping[str, Any]) -> Any:
 
 def _classes(labels: Sequence[Any], description: Mapping[str, Any], path: Path) -> list[int]:
     names = [str(each) for each in description.get("classes") or []]
+    numbers = [str(i) for i in range(len(names))]
+    if names and not set(names) & set(numbers) and {str(each) for each in labels} <= set(numbers):
+        names = numbers
     if not names:
         wrong = [each for each in labels if not _whole(each)]
         if wrong:

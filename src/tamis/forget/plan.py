@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from tamis.forget.example_inputs import examples_reader
 from tamis.forget.forget_recipe import ForgetRecipe
 from tamis.forget.forget_sets import kind_of
-from tamis.forget.named_examples import read_named
 from tamis.forget.request import requested
 from tamis.forget.ways import make_way
 from tamis.models.classifier import describe_classifier, find_classifier
@@ -35,7 +35,7 @@ def plan_forgetting(recipe: Recipe) -> dict[str, Any]:
     parts = ForgetRecipe.of(recipe)
     model = find_classifier(parts.model, factory=parts.network)
     described = describe_classifier(model)
-    data = read_named(recipe.input_path("data"), described, label=parts.label, id_column=parts.id_column)
+    data = examples_reader(model, described, parts)(recipe.input_path("data"))
     forget = requested(data, parts.request, described, seed=recipe.seed)
     anew = parts.original_training(described) if parts.retrain else None
     way = make_way(parts.method, parts.way, seed=recipe.seed)

@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import importlib
 import json
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from tamis.errors import DataError, RecipeError
+from tamis.models import hf_classifier
 from tamis.models._transformers import first_line, quiet, require
 from tamis.models.small_networks import make_network
 from tamis.runs.digests import digest_file, digest_json
 
 DESCRIPTION = "classifier.json"
 WEIGHTS = "model.safetensors"
-_HEADS = {"ForSequenceClassification": "AutoModelForSequenceClassification",
-          "ForImageClassification": "AutoModelForImageClassification"}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -66,11 +66,17 @@ def find_classifier(name: str, *, factory: str | None = None) -> LocalClassifier
     folder = Path(name).expanduser()
     if not folder.is_dir():
         raise RecipeError(f"There is no folder {folder}; expected a classifier: {WEIGHTS} and {DESCRIPTION}.")
-    files = sorted(path for path in folder.iterdir() if path.suffix in (".json", ".safetensors") and path.is_file())
+    own = {path for path in folder.iterdir() if path.suffix in (".json", ".safetensors") and path.is_file()}
+    files = sorted(own.union(hf_classifier.processor_files(folder)))
     if not any(path.suffix == ".safetensors" for path in files):
         raise RecipeError(f"The folder {folder} holds no weights; expected {WEIGHTS}.")
-    if factory is None and not (folder / DESCRIPTION).is_file():
-        _auto_class(folder)
+    if factory is None and not (folder / DESCRIPTION).is_file() and hf_classifier.kind_and_class(folder) is None:
+        classes = ", ".join(map(str, hf_classifier.configuration(folder).get("architectures") or []))
+        raise RecipeError(
+            f"The folder {folder} holds no classifier that can be loaded: it has neither {DESCRIPTION} nor the "
+            f"config.json of a sequence or image classifier ({classes or 'no architectures'}); give --network "
+            "MODULE:FUNCTION for weights of your own network."
+        )
     fingerprint = digest_json([factory, *([path.name, digest_file(path)] for path in files)])
     return LocalClassifier(name, str(folder.resolve()), fingerprint, factory)
 
@@ -91,8 +97,8 @@ def load_classifier(model: LocalClassifier, *, device: str = "cpu") -> Any:
     from safetensors.torch import load_file
 
     folder = Path(model.folder)
-    if model.factory is None and not (folder / DESCRIPTION).is_file():
-        return _of_transformers(folder).to(device)
+    if kind_of_inputs(model) is not None:
+        return hf_classifier.load(folder).to(device)
     network = untrained_classifier(model)
     if not isinstance(network, torch.nn.Module):
         raise RecipeError(f"{model.factory} returns a {type(network).__name__}; expected a torch.nn.Module.")
@@ -106,33 +112,62 @@ def load_classifier(model: LocalClassifier, *, device: str = "cpu") -> Any:
 
 
 def untrained_classifier(model: LocalClassifier) -> Any:
-    """Make the network with random weights, as its description or factory says.
+    """Make the network with random weights, as its description, configuration or factory says.
 
     Raises
     ------
     RecipeError
-        If there is neither.
+        If there is none of them.
     """
     if model.factory is not None:
         return _factory(model.factory)()
+    if kind_of_inputs(model) is not None:
+        return hf_classifier.untrained(Path(model.folder))
     said = describe_classifier(model)
     return make_network(str(said["network"]), dict(said.get("arguments") or {}))
 
 
+def pretrained_classifier(model: LocalClassifier, start: Path) -> Any:
+    """Make the network with the weights of the checkpoint that its training began from.
+
+    Raises
+    ------
+    RecipeError, DataError
+        If that is no checkpoint of this network.
+    """
+    if kind_of_inputs(model) is not None:
+        return hf_classifier.started_from(Path(model.folder), start)
+    return load_classifier(find_classifier(str(start), factory=model.factory))
+
+
+def kind_of_inputs(model: LocalClassifier) -> str | None:
+    """``"text"`` or ``"image"`` of a model of transformers; None of all others, which take one tensor."""
+    if model.factory is not None or "network" in describe_classifier(model):
+        return None
+    found = hf_classifier.kind_and_class(Path(model.folder))
+    return None if found is None else found[0]
+
+
 def describe_classifier(model: LocalClassifier) -> dict[str, Any]:
     """What ``classifier.json`` says: ``network``, ``arguments``, and what else was saved; empty if there is none.
+
+    A model of transformers needs none, and no ``network`` in it; its ``classes`` are those of ``id2label``.
 
     Raises
     ------
     DataError
         If it is no such description.
     """
-    path = Path(model.folder) / DESCRIPTION
+    folder = Path(model.folder)
+    path = folder / DESCRIPTION
+    names = hf_classifier.class_names(folder) if model.factory is None else []
+    of_config = {"classes": names} if names else {}
     if not path.is_file():
-        return {}
+        return of_config
     try:
-        said: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-        said["network"]
+        said: dict[str, Any] = {**of_config, **json.loads(path.read_text(encoding="utf-8"))}
+        if model.factory is not None or hf_classifier.kind_and_class(folder) is None:
+            said["network"]
     except (ValueError, KeyError, TypeError) as error:
         raise DataError(
             f"{path} is no description of a classifier ({error!r}); expected network and arguments."
@@ -140,7 +175,7 @@ def describe_classifier(model: LocalClassifier) -> dict[str, Any]:
     return said
 
 
-def save_classifier(network: Any, folder: Path, description: dict[str, Any]) -> None:
+def save_classifier(network: Any, folder: Path, description: dict[str, Any], *, like: Path | None = None) -> None:
     """Write weights and description; a model of transformers writes its own configuration.
 
     Parameters
@@ -149,6 +184,8 @@ def save_classifier(network: Any, folder: Path, description: dict[str, Any]) -> 
     folder : Path
     description : dict
         ``network`` and ``arguments``, and what else is to be kept. Empty where a factory makes the network.
+    like : Path, optional
+        Folder of a model of transformers, whose tokenizer or image processor and description are copied.
     """
     from safetensors.torch import save_file
 
@@ -156,6 +193,10 @@ def save_classifier(network: Any, folder: Path, description: dict[str, Any]) -> 
     if hasattr(network, "save_pretrained"):
         with quiet():
             network.save_pretrained(folder)
+        if like is not None:
+            hf_classifier.copy_processor(like, folder)
+            if (like / DESCRIPTION).is_file():
+                shutil.copyfile(like / DESCRIPTION, folder / DESCRIPTION)
         return
     tensors = {name: tensor.detach().cpu().contiguous() for name, tensor in network.state_dict().items()}
     save_file(tensors, folder / WEIGHTS)
@@ -171,35 +212,3 @@ def _factory(name: str) -> Callable[[], Any]:
         return getattr(importlib.import_module(module), attribute)  # type: ignore[no-any-return]
     except (ImportError, AttributeError) as error:
         raise RecipeError(f"The network {name!r} cannot be imported: {error}.") from error
-
-
-def _auto_class(folder: Path) -> str:
-    path = folder / "config.json"
-    try:
-        classes = json.loads(path.read_text(encoding="utf-8")).get("architectures") or [] if path.is_file() else []
-    except ValueError as error:
-        raise DataError(f"{path} is no model configuration: {error}.") from error
-    for name in classes:
-        for ending, auto in _HEADS.items():
-            if str(name).endswith(ending):
-                return auto
-    raise RecipeError(
-        f"The folder {folder} holds no classifier that can be loaded: it has neither {DESCRIPTION} nor the config.json "
-        f"of a sequence or image classifier ({', '.join(map(str, classes)) or 'no architectures'}); give --network "
-        "MODULE:FUNCTION for weights of your own network."
-    )
-
-
-def _of_transformers(folder: Path) -> Any:
-    require("torch", "transformers")
-    import transformers
-    from safetensors import SafetensorError
-
-    try:
-        with quiet():
-            network = getattr(transformers, _auto_class(folder)).from_pretrained(
-                folder, local_files_only=True, use_safetensors=True
-            )
-    except (OSError, ValueError, RuntimeError, KeyError, SafetensorError) as error:
-        raise DataError(f"The classifier in {folder} cannot be loaded: {first_line(error)}.") from error
-    return network.float().eval()

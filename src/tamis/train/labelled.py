@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 BATCH = 512
+BATCH_OF_MANY = 64
+"""Of models of transformers, an example of which is hundreds of tokens or patches."""
 _ROUNDING = 1e-3
 
 
@@ -100,7 +102,7 @@ class LabelledExamples:
         """Run the network on all examples at once; shape (N, K)."""
         device = next(network.parameters()).device
         if isinstance(self.inputs, Mapping):
-            made = network(**{name: each.to(device) for name, each in self.inputs.items()})
+            made = network(**{name: each.to(device) for name, each in without_padding(self.inputs).items()})
         else:
             made = network(self.inputs.to(device))
         logits: Tensor = getattr(made, "logits", made)
@@ -110,7 +112,24 @@ class LabelledExamples:
         return dict(self.inputs) if isinstance(self.inputs, Mapping) else {"inputs": self.inputs}
 
 
-def logits_of(network: Any, examples: LabelledExamples, *, batch: int = BATCH) -> NDArray[np.float32]:
+def without_padding(inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Leave out the last columns of tokens, where ``attention_mask`` is 0 in all rows.
+
+    Examples
+    --------
+    >>> import torch
+    >>> mask = torch.tensor([[1, 1, 0], [1, 0, 0]])
+    >>> without_padding({"input_ids": torch.arange(6).reshape(2, 3), "attention_mask": mask})["input_ids"].tolist()
+    [[0, 1], [3, 4]]
+    """
+    mask = inputs.get("attention_mask")
+    if mask is None or mask.ndim != 2 or not mask.any():
+        return dict(inputs)
+    width = int(mask.any(0).nonzero()[-1]) + 1
+    return {name: each[:, :width] if each.shape == mask.shape else each for name, each in inputs.items()}
+
+
+def logits_of(network: Any, examples: LabelledExamples, *, batch: int | None = None) -> NDArray[np.float32]:
     """Run a network in evaluation mode.
 
     Parameters
@@ -118,8 +137,8 @@ def logits_of(network: Any, examples: LabelledExamples, *, batch: int = BATCH) -
     network : torch.nn.Module
         Its modules are in their own modes again afterwards.
     examples : LabelledExamples
-    batch : int, default=512
-        Examples at a time.
+    batch : int, optional
+        Examples at a time. Default: 512, or 64 where inputs are a mapping.
 
     Returns
     -------
@@ -129,6 +148,7 @@ def logits_of(network: Any, examples: LabelledExamples, *, batch: int = BATCH) -
 
     modes = {module: module.training for module in network.modules()}
     network.eval()
+    batch = batch or (BATCH_OF_MANY if isinstance(examples.inputs, Mapping) else BATCH)
     with torch.inference_mode():
         parts = [
             examples.take(np.arange(start, min(start + batch, len(examples)))).logits(network).float().cpu().numpy()

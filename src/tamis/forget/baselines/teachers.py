@@ -81,8 +81,11 @@ def untrained(network: Any, seed: int) -> Any:
     RecipeError
         If a module has weights and no ``reset_parameters``.
     """
-    twin = copy.deepcopy(network)
-    with seeded(derive_seed(seed, "untrained"), next(network.parameters()).device):
+    device = next(network.parameters()).device
+    with seeded(derive_seed(seed, "untrained"), device):
+        if hasattr(network, "save_pretrained"):  # transformers draws weights as its configuration says
+            return type(network)(network.config).to(device)
+        twin = copy.deepcopy(network)
         for name, module in twin.named_modules():
             if hasattr(module, "reset_parameters"):
                 module.reset_parameters()
