@@ -60,7 +60,7 @@ def gaps(request, digits):
 
 
 def test_relations(gaps):
-    measured = {"alpha": -0.1 if gaps.kind == "sample" else -0.5, "epochs": 5,
+    measured = {"schedule": "constant", "alpha": -0.1 if gaps.kind == "sample" else -0.5, "epochs": 5,
                 "learning_rate": 0.01 if gaps.kind == "sample" else 0.002}  # fmt: skip
     ours, share = gaps(lambda seed: UGradSL(**measured, seed=seed))
     tune, _ = gaps(lambda seed: FineTune(seed=seed))

@@ -36,8 +36,10 @@ def by_hand(network, world, positions, sign, *, rate=0.01, batch=64):
 
 
 def test_its_ends_are_gradient_ascent_and_fine_tuning_to_the_bit(world, network):
-    ascent = UGradSL(plus=False, p=0, alpha=0, **FAITHFUL).apply(network, world.examples, world.forget)
-    tuned = UGradSL(plus=True, p=1, **FAITHFUL).apply(network, world.examples, world.forget)
+    ascent = UGradSL(plus=False, p=0, alpha=0, schedule="constant", **FAITHFUL).apply(
+        network, world.examples, world.forget
+    )
+    tuned = UGradSL(plus=True, p=1, schedule="constant", **FAITHFUL).apply(network, world.examples, world.forget)
     baseline = GradientAscent(**FAITHFUL).apply(network, world.examples, world.forget)
     assert same(weights(ascent.network), weights(baseline.network))
     baseline = FineTune(**FAITHFUL).apply(network, world.examples, world.forget)
@@ -99,7 +101,7 @@ def test_a_positive_rate_reinforces_what_is_to_be_forgotten(world, network):
 
 
 def test_it_stops_when_it_forgot_as_much_as_if_it_had_never_seen_it(world, network):
-    done = UGradSL(epochs=5).apply(network, world.examples, world.forget, held_out=world.test)
+    done = UGradSL(epochs=5, learning_rate=0.03).apply(network, world.examples, world.forget, held_out=world.test)
     assert "to be forgotten is" in done.reason
     assert len(done.steps) - 1 < 5 * len(world.retain) / 64
     found = world.metrics(done.network)
@@ -165,7 +167,8 @@ def test_a_sum_is_a_mean_with_a_larger_rate(world, network):
     ("params", "words"),
     [({"alpha": 0.5}, "the sign is wrong"), ({"alpha": "papers"}, "'paper' or 'deniability'"),
      ({"alpha": float("nan")}, "finite"), ({"p": 1.5}, r"\[0, 1\]"), ({"ramp": 2}, r"\[0, 1\]"),
-     ({"reduction": "max"}, "'mean' or 'sum'"), ({"learning_rate": 0}, "float > 0"), ({"epochs": -1}, "float > 0"),
+     ({"schedule": "none"}, "'linear' or 'cosine'"), ({"reduction": "max"}, "'mean' or 'sum'"),
+     ({"learning_rate": 0}, "float > 0"), ({"epochs": -1}, "float > 0"),
      ({"batch_rows": 0}, "batch_rows"), ({"clip": 0}, "clip"), ({"momentum": 1}, "momentum")],
 )  # fmt: skip
 def test_wrong_parameters(world, network, params, words):

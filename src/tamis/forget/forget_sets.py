@@ -79,6 +79,11 @@ class ForgetSets:
         n_classes = require_logits(network, examples)
         return cls(examples, chosen, kept, n_classes, kind_of(examples.labels.numpy(), chosen, kept))
 
+    @property
+    def sizes(self) -> tuple[str, int, int]:
+        """Kind of the request, and how many examples are retained and forgotten."""
+        return self.kind, len(self.retain), len(self.forget)
+
 
 def kind_of(labels: NDArray[np.int64], forget: NDArray[np.int64], retain: NDArray[np.int64]) -> str:
     """``"class"`` if no retained example has a class of the forgotten ones, else ``"sample"``.

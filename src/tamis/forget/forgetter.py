@@ -79,6 +79,7 @@ class Forgetter(Estimator):
     weight_decay: float
     clip: float | None
     seed: int
+    schedule: str = "constant"
     stops: ClassVar[bool] = True
     """Whether held-out examples tell it when to stop."""
 
@@ -174,12 +175,12 @@ class Forgetter(Estimator):
         """Learning rate for a kind of request where none is given."""
 
     @abstractmethod
-    def passes(self, kind: str) -> float:
-        """Epochs for a kind of request where none are given."""
+    def passes(self, kind: str, n_retain: int, n_forget: int) -> float:
+        """Epochs for a request where none are given."""
 
-    def epochs_for(self, kind: str) -> float:
-        """Epochs for a kind of request: as given, else the usual ones."""
-        return self.passes(kind) if self.epochs is None else float(self.epochs)
+    def epochs_for(self, kind: str, n_retain: int, n_forget: int) -> float:
+        """Epochs for a request: as given, else the usual ones."""
+        return self.passes(kind, n_retain, n_forget) if self.epochs is None else float(self.epochs)
 
     @abstractmethod
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> Objective:
@@ -194,7 +195,7 @@ class Forgetter(Estimator):
         return 1
 
     def settings(self, sets: ForgetSets, n: int, *, stops: bool) -> TrainSettings:
-        """Settings of the training: SGD whose state begins at 0, at a constant rate.
+        """Settings of the training: SGD whose state begins at 0.
 
         With a stop rule the weights closest to the aim are kept.
         """
@@ -202,7 +203,7 @@ class Forgetter(Estimator):
         made = TrainSettings(
             epochs=1.0, batch_rows=self.batch_rows, micro_tokens=self.batch_rows, learning_rate=rate,
             optimizer="sgd", momentum=self.momentum, weight_decay=self.weight_decay, clip=self.clip,
-            schedule="constant", warmup=0.0, order="given", tune="full", seed=self.seed, precision="float32",
+            schedule=self.schedule, warmup=0.0, order="given", tune="full", seed=self.seed, precision="float32",
         )  # fmt: skip
         made.validate()
         return with_stops(made, n, patience=EVALUATIONS * 2 if stops else 0)

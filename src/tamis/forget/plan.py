@@ -43,7 +43,7 @@ def plan_forgetting(recipe: Recipe) -> dict[str, Any]:
     kind = kind_of(data.examples.labels.numpy(), forget, np.setdiff1d(np.arange(n), forget))
     return {
         "model": model.title, "examples": n, "forget": len(forget), "retain": n - len(forget), "method": parts.method,
-        "summary": parts.title, "epochs": way.epochs_for(kind), "seeds": parts.seeds,
+        "summary": parts.title, "epochs": way.epochs_for(kind, n - len(forget), len(forget)), "seeds": parts.seeds,
         "held_out": "held_out" in recipe.inputs, "test": "test" in recipe.inputs,
         "retrain_epochs": None if anew is None else anew.epochs,
     }  # fmt: skip

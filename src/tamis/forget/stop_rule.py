@@ -15,6 +15,10 @@ from tamis.train.labelled import LabelledExamples, logits_of
 
 TOO_MUCH = 3.0
 """Points of held-out accuracy whose loss stops a run, if chance does not explain it."""
+LITTLE = 1.0
+"""Points of held-out accuracy that may be lost when the aim is reached; else later steps may bring them back."""
+IN_A_ROW = 2
+"""Times that it has to be seen."""
 CHANCE = 0.05
 """Probability, if nothing was lost, of a loss as large as that seen, from which a loss is taken for chance."""
 
@@ -23,9 +27,11 @@ class StopRule:
     """How far a network is from the aim, and whether it is there.
 
     Whole classes are forgotten when the accuracy on them is 0; other examples when the accuracy on them is no higher
-    than on held-out ones, since a model that never saw them does no better there. A run also stops when held-out
-    examples, those of forgotten classes left out, are predicted worse by three points that chance does not explain
-    (McNemar's exact test: how many became wrong against how many became right).
+    than on held-out ones, since a model that never saw them does no better there. A run stops there if held-out
+    accuracy fell by no more than a point, else it goes on, since descent may bring it back. It also stops when held-out
+    examples, those of forgotten classes left out, are twice in a row predicted worse by three points that chance does
+    not explain (McNemar's exact test: how many became wrong against how many became right): first steps often cost
+    accuracy that later ones bring back.
 
     Parameters
     ----------
@@ -48,6 +54,7 @@ class StopRule:
             )
         self._right = _right_and_sure(network, self._held_out)[0]
         self._reason: str | None = None
+        self._worse = 0
 
     def distance(self, network: Any) -> float:
         """How far the network is from the aim, in points.
@@ -63,9 +70,10 @@ class StopRule:
         surer = 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean()))
         began = 100 * float(self._right.mean())
         lost = max(0.0, began - held_out)
-        if lost > TOO_MUCH and self._is_worse(right):
+        self._worse = self._worse + 1 if lost > TOO_MUCH and self._is_worse(right) else 0
+        if self._worse >= IN_A_ROW:
             self._reason = f"the accuracy on held-out examples fell from {began:.1f} to {held_out:.1f} %"
-        elif above <= 0:
+        elif above <= 0 and lost <= LITTLE:
             self._reason = (
                 f"the accuracy on what is to be forgotten is {forgotten:.1f} %, on held-out examples {held_out:.1f} %"
             )

@@ -17,7 +17,7 @@ from tamis.train.labelled import LabelledExamples, logits_of
 
 ALPHAS = (-0.1, -0.5, -1.0)
 DESCENTS = (0.9, 0.97)
-RATES = (0.002, 0.01)
+RATES = (0.005, 0.02)
 
 
 def grid(given: Mapping[str, Any]) -> list[dict[str, float]]:
@@ -26,7 +26,7 @@ def grid(given: Mapping[str, Any]) -> list[dict[str, float]]:
     Examples
     --------
     >>> len(grid({})), grid({"alpha": -0.5, "p": 0.9})
-    (12, [{'alpha': -0.5, 'p': 0.9, 'learning_rate': 0.002}, {'alpha': -0.5, 'p': 0.9, 'learning_rate': 0.01}])
+    (12, [{'alpha': -0.5, 'p': 0.9, 'learning_rate': 0.005}, {'alpha': -0.5, 'p': 0.9, 'learning_rate': 0.02}])
     """
     axes = {"alpha": ALPHAS, "p": DESCENTS, "learning_rate": RATES}
     values = [[given[name]] if name in given else list(axis) for name, axis in axes.items()]

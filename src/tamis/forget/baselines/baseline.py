@@ -50,6 +50,6 @@ class Baseline(Forgetter):
         """The class's own, whatever is to be forgotten."""
         return self.usual_rate
 
-    def passes(self, kind: str) -> float:
+    def passes(self, kind: str, n_retain: int, n_forget: int) -> float:
         """The class's own, whatever is to be forgotten."""
         return self.usual_epochs

@@ -21,7 +21,7 @@ class FineTune(Baseline):
 
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
         """Cross-entropy of the retained examples."""
-        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(sets.kind), rng=rng)
+        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(*sets.sizes), rng=rng)
         return ForgettingPairs(sets.examples, retain, forget, p=1.0)
 
 
@@ -33,7 +33,7 @@ class GradientAscent(Baseline):
 
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
         """Cross-entropy of the forgotten examples, with the sign turned."""
-        retain, forget = paired(sets.retain, sets.forget, plus=False, epochs=self.epochs_for(sets.kind), rng=rng)
+        retain, forget = paired(sets.retain, sets.forget, plus=False, epochs=self.epochs_for(*sets.sizes), rng=rng)
         return ForgettingPairs(sets.examples, retain, forget, p=0.0)
 
 
@@ -45,7 +45,7 @@ class NegGradPlus(Baseline):
 
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
         """Pairs without smoothing; an epoch passes over what stays."""
-        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(sets.kind), rng=rng)
+        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(*sets.sizes), rng=rng)
         return ForgettingPairs(sets.examples, retain, forget, p=self.descent)
 
     def rows_of_an_example(self) -> int:
@@ -80,5 +80,5 @@ class L1Sparse(Baseline):
 
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> SparsePairs:
         """Cross-entropy of the retained examples and the penalty."""
-        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(sets.kind), rng=rng)
+        retain, forget = paired(sets.retain, sets.forget, plus=True, epochs=self.epochs_for(*sets.sizes), rng=rng)
         return SparsePairs(sets.examples, retain, forget, p=1.0, gamma=self.gamma)

@@ -27,7 +27,7 @@ class RandomLabels(Baseline):
         wrong = other_classes(labels[torch.as_tensor(sets.forget)].numpy(), sets.n_classes, rng)
         labels[torch.as_tensor(sets.forget)] = torch.as_tensor(wrong)
         used = np.concatenate([sets.retain, sets.forget])
-        positions = used[cycled(len(used), max(1, round(self.epochs_for(sets.kind) * len(used))), rng)]
+        positions = used[cycled(len(used), max(1, round(self.epochs_for(*sets.sizes) * len(used))), rng)]
         relabelled = LabelledExamples(sets.examples.inputs, labels)
         return SoftAndHard(relabelled, positions, hard=np.ones(len(positions)), soft=np.zeros(len(positions)))
 

@@ -61,6 +61,6 @@ class Retrain(Forgetter):
         """That of the original training."""
         return self.training.learning_rate
 
-    def passes(self, kind: str) -> float:
+    def passes(self, kind: str, n_retain: int, n_forget: int) -> float:
         """Those of the original training."""
         return self.training.epochs

@@ -33,7 +33,7 @@ class Scrub(Baseline):
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> SoftAndHard:
         """Epochs of the two kinds, one after the other."""
         positions, away = [], []
-        for epoch in range(max(1, round(self.epochs_for(sets.kind)))):
+        for epoch in range(max(1, round(self.epochs_for(*sets.sizes)))):
             parts = [(sets.forget, True)] * (epoch < self.away_epochs) + [(sets.retain, False)]
             for part, leave in parts:
                 positions.append(part[cycled(len(part), len(part), rng)])
@@ -61,7 +61,7 @@ class BadTeacher(Baseline):
         at = torch.as_tensor(sets.forget)
         teacher[at] = log_probabilities(untrained(network, self.seed), sets)[at]
         used = np.concatenate([sets.retain, sets.forget])
-        positions = used[cycled(len(used), max(1, round(self.epochs_for(sets.kind) * len(used))), rng)]
+        positions = used[cycled(len(used), max(1, round(self.epochs_for(*sets.sizes) * len(used))), rng)]
         n = len(positions)
         return SoftAndHard(sets.examples, positions, hard=np.zeros(n), soft=np.ones(n), teacher=teacher)
 
