@@ -250,6 +250,12 @@ def test_stopped_anywhere_it_ends_in_the_same_bytes(world, tmp_path):
         assert go(folder) == straight
 
 
+def sealed(folder):
+    """What a forger does last: the digest of the certificate fits again."""
+    target = folder / "certificate"
+    (target / "certificate.digest").write_text(digest_file(target / "certificate.json"))
+
+
 class TestVerify:
     def test_it_holds(self, finished):
         result = call("forget", "verify", finished[1])
@@ -261,7 +267,8 @@ class TestVerify:
         assert len(again) == 10  # the original, two edited, two trained anew; two files
 
     @pytest.mark.parametrize("name", ["model/model.safetensors", "model/classifier.json", "certificate/request.json",
-                                      "certificate/predictions.parquet", "certificate/evidence.parquet"])  # fmt: skip
+                                      "certificate/predictions.parquet", "certificate/evidence.parquet",
+                                      "selection.parquet", "evidence.parquet"])  # fmt: skip
     def test_one_byte_is_noticed(self, finished, name, tmp_path):
         copy = shutil.copytree(finished[1], tmp_path / "run")
         data = bytearray((copy / name).read_bytes())
@@ -272,12 +279,31 @@ class TestVerify:
         assert f"differs: {name}" in result.stderr
         assert json.loads(call("forget", "verify", copy, "--json").stdout)["holds"] is False
 
+    @pytest.mark.parametrize("name", ["certificate.json", "certificate.digest"])
+    def test_a_byte_of_the_certificate_itself_is_noticed(self, finished, name, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        path = copy / "certificate" / name
+        data = path.read_text()
+        path.write_text(data.replace("This", "Thus", 1) if name == "certificate.json" else f"~{data[1:]}")
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 2
+        assert "differs: certificate/certificate.json" in result.stderr
+
+    def test_a_model_of_another_seed_that_changed_is_noticed(self, finished, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        path = next(copy.glob("steps/*-retrained-1/model/model.safetensors"))
+        path.write_bytes(path.read_bytes()[:-1] + b"x")
+        result = call("forget", "verify", copy)
+        assert result.exit_code == 2
+        assert "differs: the retrained model of seed 1: expected" in result.stderr
+
     def test_a_metric_that_was_written_by_hand_is_noticed(self, finished, tmp_path):
         copy = shutil.copytree(finished[1], tmp_path / "run")
         path = copy / "certificate" / "certificate.json"
         said = json.loads(path.read_text())
         said["metrics"]["edited"]["UA"][0] += 1
         path.write_text(json.dumps(said))
+        sealed(copy)
         result = call("forget", "verify", copy)
         assert result.exit_code == 2
         assert "UA of the edited model" in result.stderr
@@ -297,6 +323,7 @@ class TestVerify:
         said["metrics"] = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=0).metrics
         said["files"]["predictions.parquet"] = digest_file(target)
         path.write_text(json.dumps(said))
+        sealed(copy)
         assert call("forget", "verify", copy, "--files-only").exit_code == 0
         result = call("forget", "verify", copy)
         assert result.exit_code == 2

@@ -12,7 +12,7 @@ from typing import Any
 
 import polars as pl
 
-from tamis.errors import RunStateError
+from tamis.errors import DataError, RecipeError, RunStateError
 from tamis.evidence import Evidence
 from tamis.forget.comparison import Comparison
 from tamis.forget.findings import Setting
@@ -23,6 +23,9 @@ from tamis.runs.digests import digest_file
 from tamis.runs.step_files import write_frame
 
 FOLDER = "certificate"
+CERTIFICATE, SEAL = "certificate.json", "certificate.digest"
+RESULTS = ("selection.parquet", "evidence.parquet")
+"""Of the run, at its top."""
 STATEMENT = (
     "This certificate says what was requested, what was done to which bytes, and what was measured. It does not say "
     "that the examples left no trace: the method is approximate, and its closeness to a model trained without them is "
@@ -42,10 +45,12 @@ def certify(
 ) -> None:
     """Write ``certificate/``: the request, digests before and after, settings, predictions and metrics.
 
+    ``certificate.digest`` beside it is what to hand over: whoever has it can tell whether the certificate is the same.
+
     Parameters
     ----------
     folder : Path
-        Run directory, with the edited model in ``model/``.
+        Run directory, with the edited model in ``model/`` and its results.
     run : Run
     setting : Setting
     found : mapping
@@ -67,7 +72,7 @@ def certify(
     again = [("original", 0, Path(model.folder)), ("edited", 0, folder / "model")]
     again += [(kind, number, path) for kind, paths in results.items() for number, path in enumerate(paths)
               if (kind, number) != ("edited", 0)]  # fmt: skip
-    files = {path.name: digest_file(path) for path in sorted(target.glob("*")) if path.name != "certificate.json"}
+    files = {path.name: digest_file(path) for path in sorted(target.glob("*")) if path.name not in (CERTIFICATE, SEAL)}
     said = {
         "statement": STATEMENT,
         "made": run.manifest["identity"],
@@ -86,6 +91,7 @@ def certify(
             path.name: digest_file(path) for path in sorted((folder / "model").iterdir()) if path.is_file()
         },
         "files": files,
+        "results": {name: digest_file(folder / name) for name in RESULTS},
         "method": found["method"],
         "data": found["data"],
         "metrics": found["metrics"],
@@ -94,7 +100,8 @@ def certify(
         "can_say": found["proof"]["can"],
         "cannot_say": found["proof"]["cannot"],
     }
-    atomic_write_text(target / "certificate.json", json.dumps(said, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(target / CERTIFICATE, json.dumps(said, indent=1, allow_nan=False) + "\n")
+    atomic_write_text(target / SEAL, digest_file(target / CERTIFICATE) + "\n")
 
 
 def verify(folder: str | Path, *, files_only: bool = False, network: str | None = None) -> dict[str, Any]:
@@ -121,17 +128,20 @@ def verify(folder: str | Path, *, files_only: bool = False, network: str | None 
         If there is no certificate, or it cannot be read.
     """
     run, target = Path(folder), Path(folder) / FOLDER
-    path = target / "certificate.json"
+    path = target / CERTIFICATE
     try:
         said = json.loads(path.read_text(encoding="utf-8"))
         expected = [("model/" + name, digest) for name, digest in said["model_files"].items()]
         expected += [(f"{FOLDER}/{name}", digest) for name, digest in said["files"].items()]
+        expected += said["results"].items()
+        expected.append((f"{FOLDER}/{CERTIFICATE}", (target / SEAL).read_text(encoding="utf-8").strip()))
         metrics, seed, _, _ = said["metrics"], said["made"]["seed"], said["models"], said["images"]
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise RunStateError(
             f"{folder} holds no certificate that can be read ({error!r}); finish the run first."
         ) from error
     checks = [_digest_check(run / name, name, digest) for name, digest in expected]
+    checks += _changed_models(run, said)
     extra = sorted(each.name for each in (run / "model").glob("*") if each.name not in said["model_files"])
     if extra:
         checks.append(_check("files of the model", False, "none but those certified", ", ".join(extra)))
@@ -153,6 +163,21 @@ def verify(folder: str | Path, *, files_only: bool = False, network: str | None 
             checks += [_check(what, not n, f"all {of} as stored", f"{n} that differ") for what, n, of in again]
     holds = all(each["holds"] for each in checks)
     return {"run": str(run), "holds": holds, "checks": checks, "not_checked": not_checked}
+
+
+def _changed_models(run: Path, said: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """Checks of the models of single seeds: one that is there must be the one that was certified."""
+    checks = []
+    for each in said["models"]:
+        folder = run / each["folder"]
+        if folder.is_relative_to(run / "steps") and folder.is_dir():
+            try:
+                got = find_classifier(str(folder), factory=said["model"]["factory"]).fingerprint
+            except (RecipeError, DataError) as error:
+                got = str(error).rstrip(".")
+            what = f"the {each['model']} model of seed {each['seed']}"
+            checks.append(_check(what, got == each["fingerprint"], each["fingerprint"], got))
+    return checks
 
 
 def _digest_check(path: Path, name: str, expected: str) -> dict[str, Any]:

@@ -91,6 +91,7 @@ def files(found: Found) -> list[tuple[str, str]]:
             "certificate/certificate.json",
             "digests of the model before and after, the method, the metrics, what is said",
         ),
+        ("certificate/certificate.digest", "its digest: keep it elsewhere, so that a changed certificate shows"),
         ("certificate/request.json", "the request and the ids of all examples that it names"),
         ("certificate/predictions.parquet", "what each model says of each example: all metrics follow from it"),
         ("selection.parquet", "each training example: forget or keep, and why"),
