@@ -11,10 +11,12 @@ from tamis.registry import METHODS
 
 
 def _worlds() -> Any:
-    """Load ``worlds.py`` by its path: test folders are no packages."""
-    name = "tamis_contract_worlds"
+    """Load ``worlds/`` by its path: test folders are no packages."""
+    name, folder = "tamis_contract_worlds", Path(__file__).with_name("worlds")
     if name not in sys.modules:
-        spec = importlib.util.spec_from_file_location(name, Path(__file__).with_name("worlds.py"))
+        spec = importlib.util.spec_from_file_location(
+            name, folder / "__init__.py", submodule_search_locations=[str(folder)]
+        )
         module = importlib.util.module_from_spec(spec)
         sys.modules[name] = module
         spec.loader.exec_module(module)
@@ -35,7 +37,7 @@ def method(request):
 @pytest.fixture(scope="module")
 def world(method, worlds):
     if method not in worlds:
-        pytest.fail(f"{method} has no world in tests/contract/worlds.py: add one, the suite then tests it")
+        pytest.fail(f"{method} has no world in tests/contract/worlds/: add one, the suite then tests it")
     return worlds[method]()
 
 
