@@ -42,8 +42,6 @@ class DataSet:
     training : TrainSettings
     gone : int
         Class of the class task.
-    tasks : tuple of str
-        What is asked of it.
     """
 
     name: str
@@ -53,7 +51,6 @@ class DataSet:
     make: Callable[[], Any]
     training: TrainSettings
     gone: int
-    tasks: tuple[str, ...] = ("random 10", "class")
 
     def fresh(self, seed: int) -> Any:
         """A network with random weights of a seed."""
@@ -121,8 +118,7 @@ def mnist() -> DataSet:
         x, y = stored["x"], stored["y"].astype(np.int64)
     images = (x / 255).astype(np.float32)[:, None]
     return DataSet("MNIST", images, y, (5000, 1000, 2000), lambda: cnn([1, 28, 28], [8, 16], 64, 10),
-                   recipe(0.05), 3,
-                   ("random 10", "class", "random 1", "random 50", "group"))  # fmt: skip
+                   recipe(0.05), 3)  # fmt: skip
 
 
 def adult() -> DataSet:

@@ -25,8 +25,8 @@ from tamis.train.metrics import read_metrics
 from tamis.train.objective import Objective
 from tamis.train.settings import TrainSettings
 
-EVALUATIONS = 10
-"""Times that the stop rule is asked, and weights are remembered, over a whole run."""
+EVALUATIONS = 8
+"""Times that the stop rule is asked, and weights are remembered, over a whole run: each costs as much as some steps."""
 CHECKPOINT_STEPS = 50
 """Steps between two checkpoints, at least: on a small network writing one takes as long as many steps."""
 UNCHANGED = "no weights came closer to the aim than the original ones, so these were kept: nothing was changed"
@@ -272,7 +272,7 @@ def import_what_training_imports() -> None:
 
 def with_stops(settings: TrainSettings, n: int, *, patience: int = 0) -> TrainSettings:
     """Settings with the evaluations and checkpoints of a run over n examples."""
-    every = max(1, settings.n_steps(n) // EVALUATIONS)
+    every = -(-settings.n_steps(n) // EVALUATIONS)
     return replace(settings, eval_every=every, checkpoint_every=max(every, CHECKPOINT_STEPS), patience=patience)
 
 

@@ -17,6 +17,8 @@ TOO_MUCH = 3.0
 """Points of held-out accuracy whose loss stops a run, if chance does not explain it."""
 LITTLE = 1.0
 """Points of held-out accuracy that may be lost when the aim is reached; else later steps may bring them back."""
+RETAINED = 300
+"""Retained examples, evenly spaced, that stand for all: the same before and after, so that few are enough."""
 IN_A_ROW = 2
 """Times that it has to be seen."""
 CHANCE = 0.05
@@ -27,11 +29,13 @@ class StopRule:
     """How far a network is from the aim, and whether it is there.
 
     Whole classes are forgotten when the accuracy on them is 0; other examples when the accuracy on them is no higher
-    than on held-out ones, since a model that never saw them does no better there. A run stops there if held-out
-    accuracy fell by no more than a point, else it goes on, since descent may bring it back. It also stops when held-out
-    examples, those of forgotten classes left out, are twice in a row predicted worse by three points that chance does
-    not explain (McNemar's exact test: how many became wrong against how many became right): first steps often cost
-    accuracy that later ones bring back.
+    than the original's on held-out ones, and the network no surer of them than of held-out ones, since a model that
+    never saw them is neither. A run stops there if held-out accuracy fell by no more than a point, else it goes on
+    until two evaluations in a row came no closer, since descent may bring it back.
+
+    It also stops when held-out examples, those of forgotten classes left out, are twice in a row predicted worse by
+    three points that chance does not explain (McNemar's exact test: how many became wrong against how many became
+    right): first steps often cost accuracy that later ones bring back.
 
     Parameters
     ----------
@@ -45,39 +49,47 @@ class StopRule:
     def __init__(self, sets: ForgetSets, held_out: LabelledExamples, network: Any) -> None:
         self._forget = sets.examples.take(sets.forget)
         labels = held_out.labels.numpy()
-        self._whole = sets.kind == "class"
-        gone = np.unique(self._forget.labels.numpy()) if self._whole else np.zeros(0, dtype=np.int64)
+        gone = np.unique(self._forget.labels.numpy()) if sets.kind == "class" else np.zeros(0, dtype=np.int64)
         self._held_out = held_out.take(np.flatnonzero(~np.isin(labels, gone)))
         if not len(self._held_out):
             raise DataError(
                 "All held-out examples are of classes that are to be forgotten; give some of the others too."
             )
+        self._retain = sets.examples.take(sets.retain[:: -(-len(sets.retain) // RETAINED)])
         self._right = _right_and_sure(network, self._held_out)[0]
+        self._retained = _accuracy(_right_and_sure(network, self._retain)[0])
+        self._whole = sets.kind == "class"
         self._reason: str | None = None
-        self._worse = 0
+        self._worse, self._in_vain, self._best = 0, 0, float("inf")
 
     def distance(self, network: Any) -> float:
         """How far the network is from the aim, in points.
 
-        It stands for the average gap to a model trained anew, which nobody has: the mean of two distances on what is
-        to be forgotten (of accuracy, and of confidence in the true label, which falls before accuracy does; for UA and
-        MIA) and twice the points of held-out accuracy that were lost (for RA and TA).
+        It stands for the average gap to a model trained anew, which nobody has: the mean of what the accuracy on what
+        is to be forgotten differs from the aim (for UA), of what the confidence in its true labels differs from that on
+        held-out examples (MIA), and of the accuracy that was lost on some retained examples (RA) and on held-out ones
+        (TA).
         """
         right, sure = _right_and_sure(network, self._held_out)
         forgotten_right, forgotten_sure = _right_and_sure(network, self._forget)
-        forgotten, held_out = 100 * float(forgotten_right.mean()), 100 * float(right.mean())
-        above = forgotten - (0.0 if self._whole else held_out)
+        began, held_out, forgotten = (_accuracy(each) for each in (self._right, right, forgotten_right))
+        aim = 0.0 if self._whole else began
         surer = 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean()))
-        began = 100 * float(self._right.mean())
         lost = max(0.0, began - held_out)
+        kept = _accuracy(_right_and_sure(network, self._retain)[0])
+        found = (abs(forgotten - aim) + abs(surer) + max(0.0, self._retained - kept) + lost) / 4
         self._worse = self._worse + 1 if lost > TOO_MUCH and self._is_worse(right) else 0
+        there = forgotten <= aim and (self._whole or surer <= 0)
+        self._in_vain = self._in_vain + 1 if there and found >= self._best else 0
+        self._best = min(self._best, found)
         if self._worse >= IN_A_ROW:
             self._reason = f"the accuracy on held-out examples fell from {began:.1f} to {held_out:.1f} %"
-        elif above <= 0 and lost <= LITTLE:
+        elif there and (lost <= LITTLE or self._in_vain >= IN_A_ROW):
             self._reason = (
-                f"the accuracy on what is to be forgotten is {forgotten:.1f} %, on held-out examples {held_out:.1f} %"
+                f"the accuracy on what is to be forgotten is {forgotten:.1f} %, the original's on held-out examples "
+                f"{began:.1f} %"
             )
-        return (abs(above) + abs(surer) + 2 * lost) / 4
+        return found
 
     def reason(self, network: Any) -> str | None:
         """Why to stop at the weights that were measured last; None to go on."""
@@ -91,3 +103,7 @@ class StopRule:
 def _right_and_sure(network: Any, examples: LabelledExamples) -> tuple[NDArray[np.bool_], NDArray[np.float64]]:
     logits, labels = logits_of(network, examples), examples.labels.numpy()
     return np.asarray(logits.argmax(axis=1) == labels), true_label_confidence(logits, labels)
+
+
+def _accuracy(right: NDArray[np.bool_]) -> float:
+    return 100 * float(right.mean())

@@ -24,11 +24,11 @@ class Usual(NamedTuple):
 
 
 USUAL = {
-    True: {"class": Usual(0.97, 0.005, 2), "sample": Usual(0.9, 0.015, 2)},
-    False: {"class": Usual(0.97, 0.005, 10), "sample": Usual(0.9, 0.02, 10)},
+    True: {"class": Usual(0.97, 0.007, 2), "sample": Usual(0.9, 0.015, 2)},
+    False: {"class": Usual(0.97, 0.007, 10), "sample": Usual(0.9, 0.02, 10)},
 }
 """By ``plus`` and kind of request."""
-MIN_STEPS = 80
+MIN_STEPS = 64
 """At least, by default: a few epochs of few examples change too little."""
 SAFE_DESCENT = 0.9
 """Weight of the descent below which runs diverged in our measurements."""
@@ -50,10 +50,10 @@ class UGradSL(Forgetter):
     p : float, optional
         Weight of the descent, in [0, 1]. Default: 0.9, where whole classes go 0.97.
     learning_rate : float, optional
-        At first. Default: 0.015 with ``plus``, 0.02 without; where whole classes go 0.005.
+        At first. Default: 0.015 with ``plus``, 0.02 without; where whole classes go 0.007.
     epochs : float, optional
         At most, if there are held-out examples for the stop rule. Default: 2 with ``plus``, 10 without, and at least
-        80 steps.
+        64 steps.
     batch_rows : int, default=64
         Pairs of a step.
     momentum : float, default=0.9
