@@ -187,11 +187,12 @@ def aim_sentence(found: Found) -> str:
     apart = (
         "accuracy and confidence on what is to be forgotten, both of which a model trained anew has at 0,"
         if found["request"]["kind"] == "class"
-        else "how far accuracy and confidence on what is to be forgotten are from those on held-out examples"
+        else "how far accuracy on what is to be forgotten is from the original's on held-out examples, how far "
+        "confidence in it is from that in held-out examples,"
     )
     return (
-        f"The distance stands for the average gap, which no one knows while it runs: the mean of {apart} and twice the "
-        "points of held-out accuracy that were lost."
+        f"The distance stands for the average gap, which no one knows while it runs: the mean of {apart} and the "
+        "points of accuracy that were lost on what stays and on held-out examples."
     )
 
 
