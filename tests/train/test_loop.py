@@ -88,19 +88,40 @@ def test_steps_of_sgd_in_the_order_given(classes, classifier):
 def test_a_rule_is_asked_whether_to_stop(classes, classifier, tmp_path):
     asked = []
 
-    def stop(network):
+    def stop(network, noted):
         assert not network.training
-        asked.append(len(asked))
-        return "enough" if len(asked) == 2 else None
+        asked.append(list(noted))
+        return "enough" if len(noted) == 1 else None, f"note {len(noted)}"
 
     network, settings = classifier(), TrainSettings(steps=9, eval_every=2, **FAST)
     trained = train(network, classes(), settings, stop=stop, folder=tmp_path)
-    assert (trained.steps, trained.kept_step, trained.stop_reason, len(asked)) == (4, 4, "enough", 2)
+    assert (trained.steps, trained.kept_step, trained.stop_reason) == (4, 4, "enough")
+    assert asked == [[], ["note 0"]]
     again = classifier()
     assert train(again, classes(), settings, stop=stop, folder=tmp_path).stop_reason == "enough"
     assert len(asked) == 2, "what was finished is not asked again"
     assert same(state(again), state(network))
-    assert train(classifier(), classes(), settings, stop=lambda network: None).stop_reason == ""
+    assert train(classifier(), classes(), settings, stop=lambda network, noted: (None, 0)).stop_reason == ""
+
+
+def test_a_rule_has_its_notes_again_after_an_interruption(classes, classifier, tmp_path):
+    """It stops at the third note, whether or not the run was interrupted after the second."""
+
+    def stop(network, noted):
+        return "enough" if len(noted) == 2 else None, len(noted)
+
+    def interrupted(name, done, total):
+        if done == 4:
+            raise KeyboardInterrupt
+
+    network, settings = classifier(), TrainSettings(steps=9, eval_every=2, checkpoint_every=1, **FAST)
+    with pytest.raises(KeyboardInterrupt):
+        train(network, classes(), settings, stop=stop, folder=tmp_path, progress=interrupted)
+    again = classifier()
+    assert train(again, classes(), settings, stop=stop, folder=tmp_path).noted == [0, 1, 2]
+    straight = classifier()
+    train(straight, classes(), settings, stop=stop)
+    assert same(state(again), state(straight))
 
 
 def test_the_seed_decides_and_the_callers_random_numbers_do_not(classes, classifier):

@@ -224,7 +224,7 @@ class Forgetter(Estimator):
 
 
 class LastFinite:
-    """The lines of a training's metrics, and the weights of the last evaluation at which all were finite.
+    """The lines of a training's metrics, and the weights of the last evaluation that the loss was finite with.
 
     Parameters
     ----------
@@ -237,17 +237,18 @@ class LastFinite:
         from tamis.train.checkpoint import copied
 
         self._network, self._every, self._weights = network, every, copied(network)
+        self._untried: dict[str, Any] | None = None
         self.steps: list[dict[str, Any]] = []
 
     def note(self, line: dict[str, Any]) -> None:
-        """Keep a line of metrics, and the weights where they are due and finite."""
+        """Keep a line of metrics; remember the weights where that is due, and keep them once a loss followed."""
         from tamis.train.checkpoint import copied
 
         self.steps.append(line)
+        if self._untried is not None:
+            self._weights, self._untried = self._untried, None
         if line["step"] and not line["step"] % self._every:
-            weights = copied(self._network)
-            if all(bool(each.isfinite().all()) for each in weights.values()):
-                self._weights = weights
+            self._untried = copied(self._network)
 
     def put_back(self) -> None:
         """Give the network these weights."""

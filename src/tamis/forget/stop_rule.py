@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -59,8 +60,6 @@ class StopRule:
         self._right = _right_and_sure(network, self._held_out)[0]
         self._retained = _accuracy(_right_and_sure(network, self._retain)[0])
         self._whole = sets.kind == "class"
-        self._reason: str | None = None
-        self._worse, self._in_vain, self._best = 0, 0, float("inf")
 
     def distance(self, network: Any) -> float:
         """How far the network is from the aim, in points.
@@ -78,22 +77,27 @@ class StopRule:
         lost = max(0.0, began - held_out)
         kept = _accuracy(_right_and_sure(network, self._retain)[0])
         found = (abs(forgotten - aim) + abs(surer) + max(0.0, self._retained - kept) + lost) / 4
-        self._worse = self._worse + 1 if lost > TOO_MUCH and self._is_worse(right) else 0
-        there = forgotten <= aim and (self._whole or surer <= 0)
-        self._in_vain = self._in_vain + 1 if there and found >= self._best else 0
-        self._best = min(self._best, found)
-        if self._worse >= IN_A_ROW:
-            self._reason = f"the accuracy on held-out examples fell from {began:.1f} to {held_out:.1f} %"
-        elif there and (lost <= LITTLE or self._in_vain >= IN_A_ROW):
-            self._reason = (
-                f"the accuracy on what is to be forgotten is {forgotten:.1f} %, the original's on held-out examples "
-                f"{began:.1f} %"
-            )
+        self._now = {
+            "distance": found,
+            "there": forgotten <= aim and (self._whole or surer <= 0),
+            "little": lost <= LITTLE,
+            "worse": lost > TOO_MUCH and self._is_worse(right),
+        }
+        self._words = (
+            f"the accuracy on held-out examples fell from {began:.1f} to {held_out:.1f} %",
+            f"the accuracy on what is to be forgotten is {forgotten:.1f} %, the original's on held-out examples "
+            f"{began:.1f} %",
+        )
         return found
 
-    def reason(self, network: Any) -> str | None:
-        """Why to stop at the weights that were measured last; None to go on."""
-        return self._reason
+    def reason(self, network: Any, noted: Sequence[Mapping[str, Any]]) -> tuple[str | None, dict[str, Any]]:
+        """Why to stop at the weights that were measured last, or None to go on; and what was measured, to be noted."""
+        past = [*noted, self._now][-IN_A_ROW:]
+        before = [each["distance"] for each in noted[: -IN_A_ROW + 1]]
+        if len(past) == IN_A_ROW and all(each["worse"] for each in past):
+            return self._words[0], self._now
+        in_vain = bool(before) and all(each["there"] and each["distance"] >= min(before) for each in past)
+        return self._words[1] if self._now["there"] and (self._now["little"] or in_vain) else None, self._now
 
     def _is_worse(self, right: NDArray[np.bool_]) -> bool:
         lost, changed = int((self._right & ~right).sum()), int((right != self._right).sum())

@@ -22,7 +22,7 @@ from tamis.train.settings import TrainSettings
 from tamis.train.trained import Trained
 
 HeldOut = Callable[[Any], float]
-StopRule = Callable[[Any], str | None]
+StopRule = Callable[[Any, list[Any]], tuple[str | None, Any]]
 Progress = Callable[[str, int, int], None]
 
 
@@ -59,8 +59,8 @@ def train(
     held_out : callable, optional
         From the network, in evaluation mode and without gradient, to its loss on examples that are not trained on.
     stop : callable, optional
-        From the network, in evaluation mode and without gradient, to the reason to stop here, or None. It is asked
-        every ``settings.eval_every`` steps.
+        From the network, in evaluation mode and without gradient, and the notes that it made before, to the reason to
+        stop here, or None, and a note (a JSON value) for later. It is asked every ``settings.eval_every`` steps.
     progress : callable, optional
         Called with (``name``, steps done, steps in all).
     name : str, default "train"
@@ -207,7 +207,7 @@ class _Loop:
         if self.held_out is not None and (last or _due(self.settings.eval_every, done.steps)):
             line["held_out"] = self._evaluate(self.held_out)
         if self.stop is not None and _due(self.settings.eval_every, done.steps):
-            done.stop_reason = self._asked(self.stop)
+            self._ask(self.stop)
         line["seconds"] = time.monotonic() - began
         done.seconds += line["seconds"]
         return line
@@ -228,9 +228,11 @@ class _Loop:
             self.done.stopped_early = since_best >= self.settings.patience
         return value
 
-    def _asked(self, stop: StopRule) -> str:
-        """The reason to stop, empty if there is none."""
-        return str(self._measured(stop) or "")
+    def _ask(self, stop: StopRule) -> None:
+        """Keep the reason to stop, empty if there is none, and the note."""
+        reason, note = self._measured(lambda network: stop(network, self.done.noted))
+        self.done.stop_reason = reason or ""
+        self.done.noted.append(note)
 
     def _measured(self, measure: Callable[[Any], Any]) -> Any:
         """What the first device measures: rounding differs between devices, and all have to stop at the same step."""

@@ -24,6 +24,8 @@ class Trained:
         Whether patience ran out.
     stop_reason : str
         Why the rule that was asked stopped it; empty if none did.
+    noted : list
+        What that rule noted, each time that it was asked.
     kept_step : int
         Steps after which the network had the weights that it has now: ``steps``, or fewer with ``patience``.
     seconds : float
@@ -42,6 +44,7 @@ class Trained:
     held_out: list[tuple[int, float]] = field(default_factory=list)
     stopped_early: bool = False
     stop_reason: str = ""
+    noted: list[Any] = field(default_factory=list)
     kept_step: int = 0
     seconds: float = 0.0
 
