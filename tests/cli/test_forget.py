@@ -12,6 +12,7 @@ from typer.testing import CliRunner
 
 from tamis.cli.app import app
 from tamis.engine import get_engine
+from tamis.errors import RecipeError
 from tamis.forget import job
 from tamis.forget.comparison import Comparison
 from tamis.forget.rerun import run_again
@@ -183,6 +184,45 @@ class TestRun:
         assert {"UA", "RA", "TA", "MIA", "average gap to retraining (points)"} <= {row["metric"] for row in rows}
         assert call("forget", "verify", folders[1]).exit_code == 0
 
+    def test_wrong_labels_are_aimed_at_by_hand(self, world, forget, tmp_path):
+        """The network got none of them right to begin with, so that held-out examples are no measure for them."""
+        data = pl.read_csv(world["data"], infer_schema=False)
+        wrong = pl.int_range(pl.len()) % 10 == 3
+        turned = ((pl.col("label").cast(pl.Int64) + 1) % 10).cast(pl.String)
+        data.with_columns(label=pl.when(wrong).then(turned).otherwise("label")).write_csv(tmp_path / "data.csv")
+        (tmp_path / "ids.txt").write_text("\n".join(data.filter(wrong)["id"]))
+        given = ("--ids", tmp_path / "ids.txt", "--held-out", world["held_out"])
+        said, _ = done(forget(*given, data=tmp_path / "data.csv"))
+        assert any("the usual aim does not fit" in warning for warning in said["warnings"])
+        said, _ = done(forget(*given, "--aim", 0, data=tmp_path / "data.csv"))
+        assert not any("the usual aim" in warning for warning in said["warnings"])
+
+    def test_a_way_that_cannot_run_is_said_and_the_others_go_on(self, world, forget, monkeypatch):
+        def refuse(self, *args, **more):
+            raise RecipeError("It cannot run here.")
+
+        monkeypatch.setattr("tamis.forget.baselines.SalUn.apply", refuse)
+        said, folder = done(forget("--share", 0.1, "--test", world["test"], "--compare", "salun,ascent", *ANEW))
+        assert "salun was not run beside it: It cannot run here" in said["warnings"]
+        assert {row["group"] for row in said["evidence"]} >= {"edited", "ascent"}
+        assert "salun was not run beside it" in (folder / "report.html").read_text()
+
+    def test_another_network_in_the_same_folder_gives_another_edit(self, world, forget, tmp_path):
+        model, out = shutil.copytree(world["model"], tmp_path / "model"), tmp_path / "run"
+        done(forget("--class", 3, model=model, out=out))
+        first = (out / "model" / "model.safetensors").read_bytes()
+        shutil.copy(out / "model" / "model.safetensors", model / "model.safetensors")
+        done(forget("--class", 3, model=model, out=out))
+        assert (out / "model" / "model.safetensors").read_bytes() != first
+        assert call("forget", "verify", out).exit_code == 0
+
+    def test_examples_that_were_trained_on_are_no_held_out_ones(self, world, forget, refused, tmp_path):
+        refused(forget("--class", 3, "--held-out", world["data"], out=tmp_path / "run")[0], "training examples too")
+        data, test = (pl.read_csv(world[role]) for role in ("data", "test"))
+        pl.concat([test, data[:2].with_columns(id=pl.lit("x") + pl.col("id"))]).write_csv(tmp_path / "test.csv")
+        said, _ = done(forget("--class", 3, "--test", tmp_path / "test.csv"))
+        assert any("2 of 302 test examples are training examples too" in warning for warning in said["warnings"])
+
     def test_a_plan_computes_nothing(self, forget, world, tmp_path):
         result, folder = forget("--share", 0.1, "--dry-run", *ANEW, out=tmp_path / "run")
         assert result.exit_code == 0
@@ -297,6 +337,27 @@ class TestVerify:
         assert result.exit_code == 2
         assert "differs: the retrained model of seed 1: expected" in result.stderr
 
+    @pytest.mark.parametrize(("change", "words"), [("gap", "the gaps"), ("evidence", "rows of the evidence"),
+                                                   ("request", "ids of the request")])  # fmt: skip
+    def test_results_that_were_forged_with_all_digests_are_noticed(self, finished, change, words, tmp_path):
+        copy = shutil.copytree(finished[1], tmp_path / "run")
+        target = copy / "certificate"
+        said = json.loads((target / "certificate.json").read_text())
+        if change == "gap":
+            said["gap"]["average"] /= 2
+        elif change == "evidence":
+            frame = pl.read_parquet(target / "evidence.parquet").with_columns(pl.col("after") / 2)
+            frame.write_parquet(target / "evidence.parquet")
+        else:
+            asked = json.loads((target / "request.json").read_text())
+            (target / "request.json").write_text(json.dumps({**asked, "ids": asked["ids"][1:]}))
+        said["files"] = {name: digest_file(target / name) for name in said["files"]}
+        (target / "certificate.json").write_text(json.dumps(said))
+        sealed(copy)
+        result = call("forget", "verify", copy, "--files-only")
+        assert result.exit_code == 2
+        assert f"differs: {words}" in result.stderr
+
     def test_a_metric_that_was_written_by_hand_is_noticed(self, finished, tmp_path):
         copy = shutil.copytree(finished[1], tmp_path / "run")
         path = copy / "certificate" / "certificate.json"
@@ -379,6 +440,7 @@ class TestBadInput:
          (("--class", 3, "--alpha", 0.5), "the sign is wrong"), (("--class", 3, "--alpha", "best"), "'deniability'"),
          (("--class", 3, "--method", "ugrad"), "Did you mean"), (("--class", 3, "--compare", "ascend"), "'ascent'"),
          (("--class", 3, "--seeds", 0), "seeds"),
+         (("--class", 3, "--aim", 0), "--held-out"), (("--class", 3, "--compare", "ugradsl+"), "others than itself"),
          (("--class", 3, "--label", "lable"), "Did you mean 'label'"),
          (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"), (("--class", 3, "--sweep"), "--held-out"),
          (("--class", 3, "--sweep", "--method", "scrub"), "parameters of UGradSL"),

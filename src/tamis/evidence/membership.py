@@ -55,9 +55,9 @@ def svc_attack(retain: Floats, test: Floats, forget: Floats, *, seed: int = 0, m
     Parameters
     ----------
     retain, test, forget : ndarray of float
-        Confidence in the true label. Of the retained, the first ``len(test)`` are learned from.
+        Confidence in the true label. Of the retained, ``len(test)`` are learned from.
     seed : int, default=0
-        Draws which to learn from where there are more than ``most``.
+        Draws which to learn from.
     most : int, default=10000
 
     Returns
@@ -84,8 +84,8 @@ def svc_attack(retain: Floats, test: Floats, forget: Floats, *, seed: int = 0, m
     if not (len(retain) and len(test) and len(forget)):
         raise DataError("A membership attack needs retained, test and forgotten examples; one of the three is empty.")
     rng = np.random.default_rng(seed)
-    known = [values if len(values) <= most else rng.choice(values, most, replace=False)
-             for values in (retain[: len(test)], test)]  # fmt: skip
+    sizes = min(len(retain), len(test), most), min(len(test), most)
+    known = [rng.choice(values, n, replace=False) for values, n in zip((retain, test), sizes, strict=True)]
     x = np.concatenate(known)[:, None]
     y = np.repeat([1, 0], [len(each) for each in known])
     member = SVC(C=3, gamma="auto", kernel="rbf").fit(x, y).predict(np.asarray(forget)[:, None])

@@ -6,6 +6,7 @@ It says what was done and measured. It never says that anything is gone.
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -149,20 +150,43 @@ def verify(folder: str | Path, *, files_only: bool = False, network: str | None 
     if all(each["holds"] for each in checks):
         frame = pl.read_parquet(target / "predictions.parquet")
         gone = json.loads((target / "request.json").read_text(encoding="utf-8"))["gone"]
-        measured = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=seed).metrics
+        compared = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=seed)
         for model, values in metrics.items():
             for name, numbers in values.items():
-                got = measured.get(model, {}).get(name, [])
-                same = len(got) == len(numbers) and all(
-                    abs(a - b) <= TOLERANCE for a, b in zip(got, numbers, strict=True)
-                )
-                checks.append(_check(f"{name} of the {model} model", same, numbers, got))
+                got = compared.metrics.get(model, {}).get(name, [])
+                checks.append(_check(f"{name} of the {model} model", _same(got, numbers), numbers, got))
+        checks.append(_check("the gaps", _same(compared.gap(), said["gap"]), said["gap"], compared.gap()))
+        checks += _against_predictions(target, compared, frame)
         not_checked = ["predictions: no model was run (--files-only)"]
         if not files_only:
             again, not_checked = run_again(run, said, frame, network=network)
             checks += [_check(what, not n, f"all {of} as stored", f"{n} that differ") for what, n, of in again]
     holds = all(each["holds"] for each in checks)
     return {"run": str(run), "holds": holds, "checks": checks, "not_checked": not_checked}
+
+
+def _against_predictions(target: Path, compared: Comparison, frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Checks of the evidence and of the ids of the request against the predictions."""
+    stored, again = pl.read_parquet(target / "evidence.parquet").to_dicts(), compared.evidence().frame.to_dicts()
+    wrong = sum(not _same(list(a.values()), list(b.values())) for a, b in zip(stored, again, strict=False))
+    wrong += abs(len(stored) - len(again))
+    asked = json.loads((target / "request.json").read_text(encoding="utf-8"))["ids"]
+    forgotten = frame.filter((pl.col("model") == "original") & (pl.col("split") == "forget"))["id"].to_list()
+    return [
+        _check("rows of the evidence", not wrong, f"all {len(stored)} as the predictions give them", f"{wrong} others"),
+        _check("ids of the request", sorted(asked) == sorted(forgotten), f"{len(forgotten)} predictions", "other ids"),
+    ]
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Whether values are equal, numbers but for rounding."""
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() == other.keys() and all(_same(one[key], other[key]) for key in one)
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) == len(other) and all(_same(a, b) for a, b in zip(one, other, strict=True))
+    if isinstance(one, float) and isinstance(other, float):
+        return math.isclose(one, other, rel_tol=TOLERANCE, abs_tol=TOLERANCE) or (math.isnan(one) and math.isnan(other))
+    return bool(one == other)
 
 
 def _changed_models(run: Path, said: Mapping[str, Any]) -> list[dict[str, Any]]:

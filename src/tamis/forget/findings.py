@@ -47,6 +47,7 @@ def findings(
     said: Mapping[str, Sequence[Mapping[str, Any]]],
     relearned: Mapping[str, Sequence[float]],
     swept: Sequence[Mapping[str, Any]],
+    notes: Sequence[str],
 ) -> dict[str, Any]:
     """Return everything that the report draws from, but for the evidence."""
     recipe, model, described, sets = setting.recipe, setting.model, setting.described, setting.sets
@@ -76,7 +77,7 @@ def findings(
             "steps": [len(each["steps"]) for each in edited], "label_privacy": _privacy(way, sets),
         },
         "beside": {name: {"reasons": [each["reason"] for each in said[name]],
-                          "diverged": [each["diverged"] for each in said[name]]} for name in recipe.compare},
+                          "diverged": [each["diverged"] for each in said[name]]} for name in compared.others},
         "seconds": {kind: list(values) for kind, values in compared.seconds.items()},
         "metrics": compared.metrics,
         "gap": compared.gap(),
@@ -87,7 +88,7 @@ def findings(
         "sweep": [dict(row) for row in swept],
         "proof": proof(compared),
     }  # fmt: skip
-    warnings = _warnings(found, edited)
+    warnings = [*_warnings(found, edited), *notes]
     if recipe.retrain and recipe.retrain_from is None and kind_of_inputs(model) is not None:
         warnings.append(FROM_RANDOM)
     return {**found, "warnings": warnings}

@@ -14,7 +14,7 @@ from tamis.train.settings import TrainSettings
 INPUTS = ("data", "test", "held_out", "forget")
 REQUESTS = ("classes", "share", "where")
 READING = ("label", "id_column", "text", "image", "max_length")
-OWN = ("model", "network", *READING, "group", "method", "compare", "seeds", "retrain", "retrain_from", "sweep",
+OWN = ("model", "network", *READING, "group", "method", "compare", "aim", "seeds", "retrain", "retrain_from", "sweep",
        *REQUESTS)  # fmt: skip
 TRAINING = ("retrain_epochs", "retrain_learning_rate", "retrain_batch_rows", "retrain_optimizer")
 WAY = (*SHARED, *UGRADSL_ONLY)
@@ -37,6 +37,8 @@ class ForgetRecipe:
         Other methods, with their own defaults, that are tried and measured beside it; ``all`` stands for all of them.
     request : tuple of (str, value)
         One of ``classes``, ``share``, ``where``, or ``forget`` for a file.
+    aim : float or None
+        Accuracy on what is to be forgotten, in [0, 1], that the stop rule aims at. None: as the kind of request has it.
     label, id_column, group, text, image : str or None
         Columns.
     max_length : int or None
@@ -59,6 +61,7 @@ class ForgetRecipe:
     way: dict[str, Any]
     compare: tuple[str, ...]
     request: tuple[str, Any]
+    aim: float | None
     label: str
     id_column: str | None
     group: str | None
@@ -109,6 +112,7 @@ class ForgetRecipe:
             way=way,
             compare=_compared(params.get("compare", ()), method),
             request=_request(recipe, params),
+            aim=_aim(recipe, params),
             label=str(params.get("label", "label")),
             id_column=_text(params.get("id_column")),
             group=_text(params.get("group")),
@@ -160,11 +164,24 @@ class ForgetRecipe:
 def _compared(names: Any, method: str) -> tuple[str, ...]:
     if not isinstance(names, list | tuple):
         raise parameter_error("a forget recipe", "compare", "a list of methods", names)
-    named = WAYS if list(names) == ["all"] else map(str, names)
+    named = WAYS if "all" in names else map(str, names)
     found = tuple(dict.fromkeys(each for each in named if each != method))
+    if names and not found:
+        raise RecipeError(f"A forget recipe compares {method!r} with other methods; name others than itself.")
     for name in found:
         make_way(name, {}, seed=0)
     return found
+
+
+def _aim(recipe: Recipe, params: dict[str, Any]) -> float | None:
+    aim = params.get("aim")
+    if aim is None:
+        return None
+    if isinstance(aim, bool) or not isinstance(aim, int | float) or not 0 <= aim <= 1:
+        raise parameter_error("a forget recipe", "aim", "a float in [0, 1]", aim)
+    if "held_out" not in recipe.inputs:
+        raise RecipeError("An aim is for the rule that stops by held-out examples; add --held-out FILE.")
+    return float(aim)
 
 
 def _request(recipe: Recipe, params: dict[str, Any]) -> tuple[str, Any]:

@@ -91,6 +91,7 @@ class Forgetter(Estimator):
         *,
         retain: ArrayLike | None = None,
         held_out: LabelledExamples | None = None,
+        aim: float | None = None,
         folder: Path | None = None,
         progress: Callable[[str, int, int], None] | None = None,
     ) -> Forgotten:
@@ -108,6 +109,9 @@ class Forgetter(Estimator):
             Default: all others.
         held_out : LabelledExamples, optional
             Examples that it was not trained on, for the stop rule. Without them all epochs are done.
+        aim : float, optional
+            Accuracy, in [0, 1], that a model trained anew would have on what is to be forgotten: about 0 for wrong
+            labels. Default: 0 for whole classes, else that on held-out examples.
         folder : Path, optional
             For a checkpoint: calling again resumes.
         progress : callable, optional
@@ -133,15 +137,23 @@ class Forgetter(Estimator):
         sets = ForgetSets.of(network, examples, forget, retain)
         edited = self.start(network, sets)
         objective = self.objective(edited, sets, np.random.default_rng(derive_seed(self.seed, "forget")))
-        rule = StopRule(sets, held_out, edited) if held_out is not None and self.stops else None
+        if aim is not None and not (isinstance(aim, int | float) and 0 <= aim <= 1):
+            raise parameter_error(type(self).__name__, "aim", "a float in [0, 1] or None", aim)
+        rule = StopRule(sets, held_out, edited, aim=aim) if held_out is not None and self.stops else None
         settings = self.settings(sets, len(objective), stops=rule is not None)
         require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
         last = LastFinite(edited, every=settings.eval_every)
         trained, reason = None, ""
+
+        def tell(name: str, done: int, total: int) -> None:
+            last.begin()
+            if progress is not None:
+                progress(name, done, total)
+
         try:
             with self.around(edited, sets):
                 trained = train(
-                    edited, objective, settings, folder=folder, on_metrics=last.note, progress=progress,
+                    edited, objective, settings, folder=folder, on_metrics=last.note, progress=tell,
                     name=type(self).__name__,
                     held_out=None if rule is None else rule.distance, stop=None if rule is None else rule.reason,
                 )  # fmt: skip
@@ -158,7 +170,11 @@ class Forgetter(Estimator):
             reason if trained is None else trained.stop_reason or f"all {trained.steps} steps were done",
             time.perf_counter() - began + earlier,
             diverged=trained is None,
-            warnings=(*self.warnings(sets), *[UNCHANGED] * (trained is not None and not trained.kept_step)),
+            warnings=(
+                *self.warnings(sets),
+                *(() if rule is None else rule.warnings),
+                *[UNCHANGED] * (trained is not None and not trained.kept_step),
+            ),
             distance=None if trained is None else min((value for _, value in trained.held_out), default=None),
         )
 
@@ -234,11 +250,17 @@ class LastFinite:
     """
 
     def __init__(self, network: Any, *, every: int) -> None:
-        from tamis.train.checkpoint import copied
-
-        self._network, self._every, self._weights = network, every, copied(network)
+        self._network, self._every = network, every
+        self._weights: dict[str, Any] | None = None
         self._untried: dict[str, Any] | None = None
         self.steps: list[dict[str, Any]] = []
+
+    def begin(self) -> None:
+        """Remember the weights that training begins with, those of a checkpoint if it goes on from one."""
+        from tamis.train.checkpoint import copied
+
+        if self._weights is None:
+            self._weights = copied(self._network)
 
     def note(self, line: dict[str, Any]) -> None:
         """Keep a line of metrics; remember the weights where that is due, and keep them once a loss followed."""
@@ -254,7 +276,8 @@ class LastFinite:
         """Give the network these weights."""
         from tamis.train.checkpoint import put
 
-        put(self._network, self._weights)
+        if self._weights is not None:
+            put(self._network, self._weights)
 
 
 @cache

@@ -6,6 +6,7 @@ import json
 import shutil
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 import polars as pl
 
 from tamis.engine import Engine
-from tamis.errors import RecipeError
+from tamis.errors import DataError, RecipeError
 from tamis.evidence.forgetting import Predictions
 from tamis.forget.baselines import Retrain
 from tamis.forget.certificate import certify
@@ -24,6 +25,7 @@ from tamis.forget.forget_recipe import INPUTS, READING, REQUESTS, TRAINING, WAY,
 from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter, Forgotten
 from tamis.forget.named_examples import NamedExamples
+from tamis.forget.overlap import overlap
 from tamis.forget.relearning import relearning
 from tamis.forget.request import requested
 from tamis.forget.sweep import grid, swept
@@ -45,11 +47,11 @@ from tamis.select import Selection
 from tamis.train.labelled import LabelledExamples, logits_of
 from tamis.train.seeded import seeded
 
-VERSION = 2
+VERSION = 3
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
 EDITED, RETRAINED, BESIDE = "edited", "retrained", "beside"
-READ = ("network", *READING, *REQUESTS)
+READ = ("network", "aim", *READING, *REQUESTS)
 EDITING, EVERYTHING = (
     (*READ, "method", "sweep", *WAY),
     (*READ, "method", "compare", "sweep", "group", "retrain", *TRAINING, *WAY),
@@ -58,7 +60,7 @@ USED = {
     "sweep": (EDITING, ("data", "held_out", "forget")),
     EDITED: (EDITING, ("data", "held_out", "forget")),
     BESIDE: (READ, ("data", "held_out", "forget")),
-    RETRAINED: ((*READ, *TRAINING), ("data", "forget")),
+    RETRAINED: (("network", *READING, *REQUESTS, *TRAINING), ("data", "forget")),
 }
 """Parameters and inputs that a step depends on; all others depend on everything."""
 
@@ -83,7 +85,7 @@ def forget(run: Run, *, engine: Engine, progress: Progress | None = None) -> dic
     work = _Work(run, progress)
     work.sweep()
     results = {EDITED: work.trained(EDITED, work.way)}
-    results |= {name: work.trained(f"{BESIDE}-{name}", work.other(name)) for name in work.recipe.compare}
+    results |= work.beside()
     if work.training is not None:
         results[RETRAINED] = work.trained(RETRAINED, work.anew)
     return work.finish(results)
@@ -109,6 +111,11 @@ class _Work:
         self.sets = ForgetSets.of(self.original, self.data.examples, forget)
         self.swept: list[dict[str, Any]] = []
         self.swept_to: dict[str, float] = {}
+        self.notes = [
+            note
+            for role, named in (("held-out", self.held_out), ("test", self.test))
+            if named is not None and (note := overlap(self.data.examples, named.examples, role))
+        ]
 
     def _read(self, role: str) -> NamedExamples:
         return self.read(self.run.recipe.input_path(role))
@@ -117,9 +124,15 @@ class _Work:
         """The way to forget, with a seed of its own."""
         return make_way(self.recipe.method, {**self.recipe.way, **self.swept_to}, seed=seed)
 
-    def other(self, name: str) -> Callable[[int], Forgetter]:
-        """Another way to forget, with its own defaults, by seed."""
-        return lambda seed: make_way(name, {}, seed=seed)
+    def beside(self) -> dict[str, list[tuple[Path, dict[str, Any]]]]:
+        """Results of the other ways to forget, with their own defaults; one that cannot run here is noted."""
+        found = {}
+        for name in self.recipe.compare:
+            try:
+                found[name] = self.trained(f"{BESIDE}-{name}", partial(make_way, name, {}))
+            except (RecipeError, DataError) as error:
+                self.notes.append(f"{name} was not run beside it: {str(error).rstrip('.')}")
+        return found
 
     def sweep(self) -> None:
         """Choose the parameters that were not given, if the recipe says so."""
@@ -128,9 +141,12 @@ class _Work:
 
         def forget(point: dict[str, float]) -> Forgotten:
             way = make_way(self.recipe.method, {**self.recipe.way, **point}, seed=self.run.recipe.seed)
-            return way.apply(self.original, self.data.examples, self.sets.forget, held_out=self._held_out())
+            return way.apply(
+                self.original, self.data.examples, self.sets.forget, held_out=self._held_out(), aim=self.recipe.aim
+            )
 
-        points = grid(self.recipe.way)
+        rate = make_way(self.recipe.method, {}, seed=0).rate(self.sets.kind)
+        points = grid(self.recipe.way, rate=rate)
         step = self.step("sweep", seed=self.run.recipe.seed, points=points)
         self.swept = swept(step, points, forget, progress=self.progress)
         self.swept_to = {name: row[name] for row in self.swept if row["chosen"] for name in points[0]}
@@ -170,7 +186,7 @@ class _Work:
             **depends,
         )
 
-    def trained(self, kind: str, make: Callable[[int], Forgetter]) -> list[tuple[Path, dict[str, Any]]]:
+    def trained(self, kind: str, make: Callable[..., Forgetter]) -> list[tuple[Path, dict[str, Any]]]:
         """Folder with the weights, and what is to be said, of each seed."""
         found = []
         for number in range(self.recipe.seeds):
@@ -178,9 +194,10 @@ class _Work:
             step = self.step(f"{kind}-{number}", seed=seed)
             if not step.complete:
                 shutil.rmtree(step.folder / "model", ignore_errors=True)
-                done = make(seed).apply(
+                done = make(seed=seed).apply(
                     self.original, self.data.examples, self.sets.forget,
-                    held_out=self._held_out(), folder=step.folder / "training", progress=self._told(step),
+                    held_out=self._held_out(), aim=self.recipe.aim, folder=step.folder / "training",
+                    progress=self._told(step),
                 )  # fmt: skip
                 save_classifier(done.network, step.folder / "model", self.described, like=Path(self.model.folder))
                 atomic_write_text(step.folder / "said.json", json.dumps(_said(done)) + "\n")
@@ -247,13 +264,15 @@ class _Work:
         evidence = compared.evidence()
         said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
         setting = Setting(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets)
-        found = findings(setting, compared, said, self.relearned(results), self.swept)
+        found = findings(setting, compared, said, self.relearned(results), self.swept, self.notes)
         step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
         selection = self._selection()
         write_frame(part_path(step.folder, 0), selection.frame)
         atomic_write_text(step.folder / "findings.json", json.dumps(found, allow_nan=False) + "\n")
         step.finish()
-        if not (folder / "model").exists():
+        edited = find_classifier(str(results[EDITED][0][0]), factory=self.model.factory).fingerprint
+        if _fingerprint(folder / "model", self.model.factory) != edited:
+            shutil.rmtree(folder / "model", ignore_errors=True)
             with whole_folder(folder / "model") as temporary:
                 shutil.copytree(results[EDITED][0][0], temporary, dirs_exist_ok=True)
         write_frame(folder / "evidence.parquet", evidence.frame)
@@ -278,6 +297,13 @@ class _Work:
                 }
             )
         )
+
+
+def _fingerprint(folder: Path, factory: str | None) -> str | None:
+    try:
+        return find_classifier(str(folder), factory=factory).fingerprint
+    except (RecipeError, DataError):
+        return None
 
 
 def _said(done: Forgotten) -> dict[str, Any]:

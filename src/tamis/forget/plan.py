@@ -43,7 +43,8 @@ def plan_forgetting(recipe: Recipe) -> dict[str, Any]:
     kind = kind_of(data.examples.labels.numpy(), forget, np.setdiff1d(np.arange(n), forget))
     return {
         "model": model.title, "examples": n, "forget": len(forget), "retain": n - len(forget), "method": parts.method,
-        "summary": parts.title, "epochs": way.epochs_for(kind, n - len(forget), len(forget)), "seeds": parts.seeds,
+        "summary": parts.title, "compare": list(parts.compare), "sweep": parts.sweep,
+        "epochs": way.epochs_for(kind, n - len(forget), len(forget)), "seeds": parts.seeds,
         "held_out": "held_out" in recipe.inputs, "test": "test" in recipe.inputs,
         "retrain_epochs": None if anew is None else anew.epochs,
     }  # fmt: skip
@@ -66,6 +67,10 @@ def plan_text(plan: dict[str, Any]) -> str:
         lines.append("compared with nothing: no model is trained anew (--retrain)")
     else:
         lines.append(f"compared with a model trained anew, {plan['retrain_epochs']:g} epochs on what stays")
+    if plan["sweep"]:
+        lines.append("sweep    up to 12 edits more, to choose alpha, p and learning rate")
+    if plan["compare"]:
+        lines.append(f"beside   {len(plan['compare'])} other methods: {', '.join(plan['compare'])}")
     if not plan["test"]:
         lines.append("no test examples: membership attacks and TA are not measured (--test)")
     return "\n".join([*lines, f"seeds    {plan['seeds']}"])

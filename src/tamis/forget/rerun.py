@@ -55,18 +55,21 @@ def run_again(
     if network != said["model"]["factory"]:
         expected = said["model"]["factory"] or "none"
         return [], [f"all predictions: the network was made by {expected}; name it with --network to run the models"]
-    found = []
     try:
         read, skipped = _files(run, said, network)
         models, more = _models(run, said, network)
-        for what, model, own in models:
+    except (MissingExtraError, RecipeError, DataError) as error:
+        return [], [f"all predictions: {str(error).rstrip('.')}"]
+    found, skipped = [], [*skipped, *more]
+    for what, model, own in models:
+        try:
             loaded = load_classifier(model)
             for role, named in read.items():
                 rows = stored.filter(own, pl.col("split").is_in(SPLITS[role]))
                 found.append((f"{what} on the {role} file", *_differing(loaded, named, rows)))
-    except (MissingExtraError, RecipeError, DataError) as error:
-        return [], [f"all predictions: {str(error).rstrip('.')}"]
-    return found, [*skipped, *more]
+        except (MissingExtraError, RecipeError, DataError) as error:
+            skipped.append(f"{what}: {str(error).rstrip('.')}")
+    return found, skipped
 
 
 def _files(run: Path, said: Mapping[str, Any], network: str | None) -> tuple[dict[str, NamedExamples], list[str]]:

@@ -15,7 +15,7 @@ from tamis.forget.forget_sets import ForgetSets
 from tamis.train.labelled import LabelledExamples, logits_of
 
 TOO_MUCH = 3.0
-"""Points of held-out accuracy whose loss stops a run, if chance does not explain it."""
+"""Points of held-out accuracy whose loss stops a run, if chance does not explain it; and that tell examples apart."""
 LITTLE = 1.0
 """Points of held-out accuracy that may be lost when the aim is reached; else later steps may bring them back."""
 RETAINED = 300
@@ -24,6 +24,11 @@ IN_A_ROW = 2
 """Times that it has to be seen."""
 CHANCE = 0.05
 """Probability, if nothing was lost, of a loss as large as that seen, from which a loss is taken for chance."""
+UNLIKE = (
+    "before anything was forgotten, {:.1f} % of what is to be forgotten was right, of held-out examples {:.1f} %: the "
+    "two are unlike (wrong labels are), and the usual aim does not fit; give the accuracy that a model trained anew "
+    "would have (--aim)"
+)
 
 
 class StopRule:
@@ -45,9 +50,16 @@ class StopRule:
         Of the same kind as the training examples, and not among them.
     network : torch.nn.Module
         Before anything is forgotten.
+    aim : float, optional
+        Accuracy on what is to be forgotten, in [0, 1], that a model trained anew is thought to have. Default: as above.
+
+    Attributes
+    ----------
+    warnings : tuple of str
+        That the examples to be forgotten are unlike held-out ones, if they are.
     """
 
-    def __init__(self, sets: ForgetSets, held_out: LabelledExamples, network: Any) -> None:
+    def __init__(self, sets: ForgetSets, held_out: LabelledExamples, network: Any, *, aim: float | None = None) -> None:
         self._forget = sets.examples.take(sets.forget)
         labels = held_out.labels.numpy()
         gone = np.unique(self._forget.labels.numpy()) if sets.kind == "class" else np.zeros(0, dtype=np.int64)
@@ -59,7 +71,9 @@ class StopRule:
         self._retain = sets.examples.take(sets.retain[:: -(-len(sets.retain) // RETAINED)])
         self._right = _right_and_sure(network, self._held_out)[0]
         self._retained = _accuracy(_right_and_sure(network, self._retain)[0])
-        self._whole = sets.kind == "class"
+        self._aim = 0.0 if aim is None and sets.kind == "class" else None if aim is None else 100 * aim
+        began, known = _accuracy(self._right), _accuracy(_right_and_sure(network, self._forget)[0])
+        self.warnings = (UNLIKE.format(known, began),) if self._aim is None and known < began - TOO_MUCH else ()
 
     def distance(self, network: Any) -> float:
         """How far the network is from the aim, in points.
@@ -72,21 +86,20 @@ class StopRule:
         right, sure = _right_and_sure(network, self._held_out)
         forgotten_right, forgotten_sure = _right_and_sure(network, self._forget)
         began, held_out, forgotten = (_accuracy(each) for each in (self._right, right, forgotten_right))
-        aim = 0.0 if self._whole else began
-        surer = 100 * float(forgotten_sure.mean() - (0.0 if self._whole else sure.mean()))
+        aim = began if self._aim is None else self._aim
+        surer = 100 * float(forgotten_sure.mean()) - (100 * float(sure.mean()) if self._aim is None else self._aim)
         lost = max(0.0, began - held_out)
         kept = _accuracy(_right_and_sure(network, self._retain)[0])
         found = (abs(forgotten - aim) + abs(surer) + max(0.0, self._retained - kept) + lost) / 4
         self._now = {
             "distance": found,
-            "there": forgotten <= aim and (self._whole or surer <= 0),
+            "there": forgotten <= aim and (self._aim is not None or surer <= 0),
             "little": lost <= LITTLE,
             "worse": lost > TOO_MUCH and self._is_worse(right),
         }
         self._words = (
             f"the accuracy on held-out examples fell from {began:.1f} to {held_out:.1f} %",
-            f"the accuracy on what is to be forgotten is {forgotten:.1f} %, the original's on held-out examples "
-            f"{began:.1f} %",
+            f"the accuracy on what is to be forgotten is {forgotten:.1f} %, the aim {aim:.1f} %",
         )
         return found
 

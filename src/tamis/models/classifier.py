@@ -137,7 +137,14 @@ def pretrained_classifier(model: LocalClassifier, start: Path) -> Any:
     """
     if kind_of_inputs(model) is not None:
         return hf_classifier.started_from(Path(model.folder), start)
-    return load_classifier(find_classifier(str(start), factory=model.factory))
+    began = load_classifier(find_classifier(str(start), factory=model.factory))
+    ours, theirs = (
+        {name: tuple(each.shape) for name, each in network.state_dict().items()}
+        for network in (untrained_classifier(model), began)
+    )
+    if ours != theirs:
+        raise DataError(f"{model.folder} was not fine-tuned from {start}: their networks have other weights.")
+    return began
 
 
 def kind_of_inputs(model: LocalClassifier) -> str | None:

@@ -100,9 +100,16 @@ def load(folder: Path) -> Any:
     Raises
     ------
     DataError
-        If it cannot be loaded.
+        If it cannot be loaded, or lacks weights.
     """
-    return _from_pretrained(folder, folder)[0].float().eval()
+    network, said = _from_pretrained(folder, folder, ignore_mismatched_sizes=True)
+    lacking = sorted([*said["missing_keys"], *(name for name, *_ in said["mismatched_keys"])])
+    if lacking:
+        raise DataError(
+            f"The classifier in {folder} lacks the weights {', '.join(lacking[:3])}{' and more' * (len(lacking) > 3)}, "
+            "or they have other shapes than config.json says; fine-tune it first, and save it again."
+        )
+    return network.float().eval()
 
 
 def untrained(folder: Path) -> Any:

@@ -12,7 +12,7 @@ from tamis.runs import Run
 
 Found = Mapping[str, Any]
 
-OPTIONS = ("where", "share", "method", "alpha", "p", "learning_rate", "epochs", "batch_rows", "clip",
+OPTIONS = ("where", "share", "method", "alpha", "p", "learning_rate", "epochs", "batch_rows", "clip", "aim",
            "retrain_epochs", "retrain_learning_rate", "retrain_batch_rows", "retrain_optimizer", "retrain_from",
            "seeds", "network", "label", "text", "image", "max_length", "group", "id_column")  # fmt: skip
 """Parameters that are options of the command line under their own name."""
@@ -46,6 +46,8 @@ def command(recipe: Recipe, **changes: Any) -> list[str]:
     if params.get("classes") is not None:
         classes = params["classes"]
         parts += ["--class", ",".join(map(str, classes)) if isinstance(classes, list) else str(classes)]
+    if params.get("compare"):
+        parts += ["--compare", ",".join(params["compare"])]
     for name in OPTIONS:
         if params.get(name) is not None:
             parts += [f"--{name.replace('_', '-')}", str(params[name])]

@@ -79,7 +79,8 @@ def only_salient(network: Any, sets: ForgetSets, share: float) -> Iterator[None]
     ]
     network.zero_grad()
     hooks = [
-        each.register_hook(lambda grad, mask=mask: grad * mask) for each, mask in zip(parameters, masks, strict=True)
+        each.register_hook(lambda grad, mask=mask: grad * mask.to(grad.device))
+        for each, mask in zip(parameters, masks, strict=True)
     ]
     try:
         yield
