@@ -205,7 +205,7 @@ class TestRun:
         said, folder = done(forget("--share", 0.1, "--test", world["test"], "--compare", "salun,ascent", *ANEW))
         assert "salun was not run beside it: It cannot run here" in said["warnings"]
         assert {row["group"] for row in said["evidence"]} >= {"edited", "ascent"}
-        assert "salun was not run beside it" in (folder / "report.html").read_text()
+        assert "was not run beside it: It cannot run here" in (folder / "report.html").read_text()
 
     def test_another_network_in_the_same_folder_gives_another_edit(self, world, forget, tmp_path):
         model, out = shutil.copytree(world["model"], tmp_path / "model"), tmp_path / "run"
@@ -381,8 +381,10 @@ class TestVerify:
         frame.write_parquet(target)
         said = json.loads(path.read_text())
         gone = json.loads((copy / "certificate" / "request.json").read_text())["gone"]
-        said["metrics"] = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=0).metrics
-        said["files"]["predictions.parquet"] = digest_file(target)
+        forged = Comparison(frame, forgotten_classes=gone, seconds=said["seconds"], seed=0)
+        forged.evidence().frame.write_parquet(copy / "certificate" / "evidence.parquet")
+        said |= {"metrics": forged.metrics, "gap": forged.gap()}
+        said["files"] = {name: digest_file(copy / "certificate" / name) for name in said["files"]}
         path.write_text(json.dumps(said))
         sealed(copy)
         assert call("forget", "verify", copy, "--files-only").exit_code == 0
