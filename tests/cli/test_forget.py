@@ -258,38 +258,6 @@ class TestWhy:
         refused(call("why", finished[1], "digit-"), "begins several ids")
 
 
-class StoppedError(Exception):
-    pass
-
-
-def test_stopped_anywhere_it_ends_in_the_same_bytes(world, tmp_path):
-    params = {"model": str(world["model"]), "share": 0.1, "epochs": 1, "retrain": True, "retrain_epochs": 2.0}
-    inputs = {role: str(world[role]) for role in ("data", "test", "held_out")}
-    recipe = Recipe(method="forget", inputs=inputs, params=params, seed=0)
-
-    def go(folder, progress=None):
-        with Run.start(folder, recipe, command="") as run:
-            job.forget(run, engine=get_engine("inline"), progress=progress)
-        return {name: (folder / name).read_bytes() for name in ("model/model.safetensors", "selection.parquet")}
-
-    seen = []
-    straight = go(tmp_path / "a" / "run", lambda *each: seen.append(each))
-    assert len(seen) > 20
-    for at in range(0, len(seen), 7):
-        left = [at]
-
-        def stop(*each, left=left):
-            left[0] -= 1
-            if left[0] < 0:
-                raise StoppedError
-
-        folder = tmp_path / f"at-{at}" / "run"
-        with pytest.raises(StoppedError):
-            go(folder, stop)
-        assert not (folder / "selection.parquet").exists()
-        assert go(folder) == straight
-
-
 def sealed(folder):
     """What a forger does last: the digest of the certificate fits again."""
     target = folder / "certificate"
