@@ -42,6 +42,7 @@ def outcome(data):
 @example(b"a\n1\n\n")
 @example(b"a,a\n1,2\n")
 @example("x,y\né,\u2028\n".encode())
+@example(b"a\n\xef\xbb\xbf")
 def test_both_ways_find_the_same(data):
     fast = outcome(data)
     with pytest.MonkeyPatch.context() as patch:

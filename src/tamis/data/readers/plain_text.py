@@ -36,7 +36,7 @@ def plain_body(data: bytes, delimiter: str) -> tuple[str, bytes] | None:
     if b"\r" in data or b"\n\n" in data or data.startswith(b"\n"):
         return None
     head, _, body = data.partition(b"\n")
-    if not body or not _is_utf8(data):
+    if not body or body.startswith(codecs.BOM_UTF8) or not _is_utf8(data):  # the parser takes a mark there for one
         return None
     body += b"" if body.endswith(b"\n") else b"\n"
     sign = delimiter.encode()
