@@ -482,4 +482,5 @@ def test_the_demo(tmp_path):
     said = json.loads(result.stdout)
     assert said["forget"] == 130
     assert said["metrics"].keys() == {"original", "edited", "retrained"}
+    assert said["gap"]["average"] < said["gap"]["original"]
     assert call("forget", "verify", tmp_path / "demo").exit_code == 0

@@ -56,7 +56,7 @@ def findings(
     way = make_way(recipe.method, {**recipe.way, **taken}, seed=0)
     edited = said["edited"]
     params = {name: value for name, value in way.get_params().items() if name not in ("seed", "force")}
-    params |= {"epochs": way.epochs_for(*sets.sizes)}
+    params |= {"epochs": round(way.epochs_for(*sets.sizes), 2)}
     if isinstance(way, UGradSL):
         params |= {"p": way.descent(sets.kind)}
     found = {

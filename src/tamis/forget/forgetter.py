@@ -137,9 +137,7 @@ class Forgetter(Estimator):
         sets = ForgetSets.of(network, examples, forget, retain)
         edited = self.start(network, sets)
         objective = self.objective(edited, sets, np.random.default_rng(derive_seed(self.seed, "forget")))
-        if aim is not None and not (isinstance(aim, int | float) and 0 <= aim <= 1):
-            raise parameter_error(type(self).__name__, "aim", "a float in [0, 1] or None", aim)
-        rule = StopRule(sets, held_out, edited, aim=aim) if held_out is not None and self.stops else None
+        rule = self._rule(sets, held_out, edited, aim)
         settings = self.settings(sets, len(objective), stops=rule is not None)
         require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
         last = LastFinite(edited, every=settings.eval_every)
@@ -177,6 +175,13 @@ class Forgetter(Estimator):
             ),
             distance=None if trained is None else min((value for _, value in trained.held_out), default=None),
         )
+
+    def _rule(
+        self, sets: ForgetSets, held_out: LabelledExamples | None, network: Any, aim: float | None
+    ) -> StopRule | None:
+        if aim is not None and (isinstance(aim, bool) or not isinstance(aim, int | float) or not 0 <= aim <= 1):
+            raise parameter_error(type(self).__name__, "aim", "a float in [0, 1] or None", aim)
+        return None if held_out is None or not self.stops else StopRule(sets, held_out, network, aim=aim)
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """What to be careful about with these parameters."""

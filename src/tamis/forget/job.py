@@ -214,7 +214,7 @@ class _Work:
 
     def measured(self, results: dict[str, list[tuple[Path, dict[str, Any]]]]) -> pl.DataFrame:
         """Predictions of all models on all splits; see :class:`~tamis.forget.comparison.Comparison`."""
-        step = self.step("measure", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
+        step = self.step("measure", seed=self.run.recipe.seed, seeds=self.recipe.seeds, models=list(results))
         path = part_path(step.folder, 0)
         if not step.complete:
             began = time.monotonic()
@@ -265,7 +265,7 @@ class _Work:
         said = {kind: [each for _, each in seeds] for kind, seeds in results.items()}
         setting = Setting(self.recipe, self.model, self.described, self.data, self.test, self.held_out, self.sets)
         found = findings(setting, compared, said, self.relearned(results), self.swept, self.notes)
-        step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds)
+        step = self.step("decide", seed=self.run.recipe.seed, seeds=self.recipe.seeds, models=list(results))
         selection = self._selection()
         write_frame(part_path(step.folder, 0), selection.frame)
         atomic_write_text(step.folder / "findings.json", json.dumps(found, allow_nan=False) + "\n")

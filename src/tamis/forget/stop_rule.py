@@ -71,7 +71,8 @@ class StopRule:
         self._retain = sets.examples.take(sets.retain[:: -(-len(sets.retain) // RETAINED)])
         self._right = _right_and_sure(network, self._held_out)[0]
         self._retained = _accuracy(_right_and_sure(network, self._retain)[0])
-        self._aim = 0.0 if aim is None and sets.kind == "class" else None if aim is None else 100 * aim
+        given = 0.0 if aim is None and sets.kind == "class" else aim
+        self._aim = None if given is None else 100 * given
         began, known = _accuracy(self._right), _accuracy(_right_and_sure(network, self._forget)[0])
         self.warnings = (UNLIKE.format(known, began),) if self._aim is None and known < began - TOO_MUCH else ()
 

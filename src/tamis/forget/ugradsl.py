@@ -43,8 +43,9 @@ class UGradSL(Forgetter):
     Parameters
     ----------
     plus : bool, default=True
-        UGradSL+: an epoch passes over the retained examples, which takes ``|D_r| / |D_f|`` times more steps than
-        UGradSL, whose epochs pass over the forgotten ones, and comes closer to a model trained anew.
+        UGradSL+: an epoch passes over the retained examples, which takes ``|D_r| / |D_f|`` times as many steps as one
+        of UGradSL, which passes over the forgotten ones. Which of them comes closer to a model trained anew depends on
+        the task.
     alpha : float or {"paper", "deniability"}, default=-0.5
         Smoothing rate, below 0; or the self-adaptive rate, see :func:`~tamis.forget.adaptive.adaptive_rates`.
     p : float, optional

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import log
 from typing import Any
 
 import altair as alt
@@ -28,12 +29,11 @@ def way_rows(found: Found, evidence: Rows) -> list[dict[str, Any]]:
     """Rows of the table: the original, each way, the model trained anew; none if only one way was tried."""
     if not found["beside"]:
         return []
-    names = {"edited": found["method"]["name"], **{name: name for name in found["beside"]}}
     first = {metric: row for metric in SHOWN if (row := row_of(evidence, metric)) is not None}
     rows = [_row(WORDS["original"], {metric: written(row, before=True) for metric, row in first.items()})]
     gap = row_of(evidence, AVERAGE)
     rows[0]["gap"] = NOT_MEASURED if gap is None else written(gap, before=True)
-    for group, name in names.items():
+    for group, name in _names(found).items():
         made = _row(name, _values(evidence, group))
         made["chosen"] = group == "edited"
         for key, metric in (("gap", AVERAGE), ("time", RUNTIME)):
@@ -43,8 +43,14 @@ def way_rows(found: Found, evidence: Rows) -> list[dict[str, Any]]:
         made["reason"] = plain(reasons[0])
         rows.append(made)
     if "retrained" in found["metrics"]:
-        rows.append(_row(WORDS["retrained"], _values(evidence, "retrained")))
+        anew = _row(WORDS["retrained"], _values(evidence, "retrained"))
+        rows.append({**anew, "gap": "0, the measure", "time": "100 %"})
     return rows
+
+
+def _names(found: Found) -> dict[str, str]:
+    """Names of the ways by the group of their evidence, the one of this run first."""
+    return {"edited": found["method"]["name"], **{name: name for name in found["beside"]}}
 
 
 def _values(evidence: Rows, group: str) -> dict[str, str]:
@@ -65,9 +71,8 @@ def gap_against_time(found: Found, evidence: Rows) -> Markup | None:
     markupsafe.Markup or None
         None if only one way was tried, or nothing was trained anew to compare with.
     """
-    names = {"edited": found["method"]["name"], **{name: name for name in found["beside"]}}
     points = []
-    for group, name in names.items():
+    for group, name in _names(found).items():
         gap, took = row_of(evidence, AVERAGE, group), row_of(evidence, RUNTIME, group)
         if gap is not None and took is not None:
             value, low, high = estimate_of(gap)
@@ -114,7 +119,6 @@ def places(points: Rows, ends: Sequence[float], most: float) -> list[float]:
     >>> places(points, [0.01, 1.0], 4.0)
     [0.0, 15.0]
     """
-    from math import log
 
     def across(point: Mapping[str, Any]) -> tuple[float, float]:
         left = _WIDTH * log(point["time"] / ends[0]) / log(ends[1] / ends[0])
