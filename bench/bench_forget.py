@@ -38,6 +38,7 @@ from tamis.forget.ugradsl import UGradSL
 from tamis.train.labelled import CrossEntropy
 from tamis.train.loop import train
 
+UNREPAIRED = "UGradSL+, no repair"
 WAYS: dict[str, tuple[Callable[..., Forgetter], dict[str, Any]]] = {
     "FT": (FineTune, {}),
     "GA, rate 0.001": (GradientAscent, {"learning_rate": 0.001}),
@@ -50,6 +51,7 @@ WAYS: dict[str, tuple[Callable[..., Forgetter], dict[str, Any]]] = {
     "bad teacher": (BadTeacher, {}),
     "UGradSL": (UGradSL, {"plus": False}),
     "UGradSL+": (UGradSL, {}),
+    UNREPAIRED: (UGradSL, {"repair": 0}),
     "UGradSL+, all epochs": (UGradSL, {}),
     "UGradSL+, alpha 0": (UGradSL, {"alpha": 0.0}),
     "UGradSL+, alpha +0.5": (UGradSL, {"alpha": 0.5, "force": True}),
@@ -71,14 +73,15 @@ def one_seed(name: str, task: str, seed: int, compared: bool) -> list[dict[str, 
     data = DATA_SETS[name]()
     split = data.split(seed, task)
     original = data.fresh(seed)
-    train(original, CrossEntropy(split.examples), replace(data.training, seed=seed))
+    training = data.training_for(task)
+    train(original, CrossEntropy(split.examples), replace(training, seed=seed))
     ways: dict[str, tuple[Forgetter, Any]] = {
         way: (made(seed=seed, **params), None if way in WITHOUT_RULE else split.held_out)
         for way, (made, params) in WAYS.items()
-        if compared or way in DEFAULTS
+        if (compared or way in DEFAULTS) and (task == "class" or way != UNREPAIRED)
     }
     if compared:
-        ways["training anew"] = (Retrain(training=data.training, fresh=data.fresh, seed=1000 + seed), None)
+        ways["training anew"] = (Retrain(training=training, fresh=data.fresh, seed=1000 + seed), None)
     shared = {"data": data.name, "task": task, "seed": seed, "compared": compared}
     rows = [{**shared, "way": "original", **split.metrics(original), "seconds": 0.0, "diverged": False}]
     for way, (forgetter, held_out) in ways.items():

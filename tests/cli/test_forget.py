@@ -31,10 +31,8 @@ def call(*arguments):
 
 @pytest.fixture(scope="module")
 def world(tmp_path_factory):
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "true")
-        folder = tmp_path_factory.mktemp("digits")
-        yield {"folder": folder, **digits_world(folder, seed=0)}
+    folder = tmp_path_factory.mktemp("digits")
+    return {"folder": folder, **digits_world(folder, seed=0)}
 
 
 @pytest.fixture(scope="module")
@@ -206,6 +204,15 @@ class TestRun:
         assert "salun was not run beside it: It cannot run here" in said["warnings"]
         assert {row["group"] for row in said["evidence"]} >= {"edited", "ascent"}
         assert "was not run beside it: It cannot run here" in (folder / "report.html").read_text()
+
+    def test_more_seeds_and_other_ways_asked_for_later_repeat_nothing(self, world, forget, tmp_path):
+        first, second = (("--share", 0.1, "--test", world["test"], *ANEW, *more)
+                         for more in ((), ("--seeds", 2, "--compare", "ascent")))  # fmt: skip
+        done(forget(*first, out=tmp_path / "first"))
+        done(forget(*second, out=tmp_path / "second"))
+        events = [json.loads(line) for line in (tmp_path / "second" / "ledger.jsonl").read_text().splitlines()]
+        reused = [event["step"].partition("-")[2] for event in events if event["event"] == "reused"]
+        assert reused == ["edited-0", "retrained-0"]
 
     def test_another_network_in_the_same_folder_gives_another_edit(self, world, forget, tmp_path):
         model, out = shutil.copytree(world["model"], tmp_path / "model"), tmp_path / "run"
@@ -415,7 +422,8 @@ class TestBadInput:
          (("--class", 3, "--method", "scrub", "--p", 0.5), "'p'"), (("--class", 3, "--sweep"), "--held-out"),
          (("--class", 3, "--sweep", "--method", "scrub"), "parameters of UGradSL"),
          (("--class", 3, "--network", "x"), "MODULE:FUNCTION"), (("--class", "0,1,2,3,4,5,6,7,8,9"), "nothing is left"),
-         (("--class", 3, "--batch-rows", 0), "batch_rows"), (("--class", 3, "--id-column", "none"), "none")],
+         (("--class", 3, "--batch-rows", 0), "batch_rows"), (("--class", 3, "--repair", -1), "repair"),
+         (("--class", 3, "--id-column", "none"), "none")],
         ids=lambda each: " ".join(map(str, each)) if isinstance(each, tuple) else "",
     )  # fmt: skip
     def test_options(self, forget, refused, options, words, tmp_path):

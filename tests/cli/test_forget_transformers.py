@@ -49,13 +49,6 @@ def fitted(make, inputs, labels, epochs):
     return network
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _on_the_cpu():
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "true")
-        yield
-
-
 @pytest.fixture(scope="module")
 def text_world(tmp_path_factory):
     """A small BERT that knows three topics, with a WordPiece tokenizer of the words of the training texts."""

@@ -41,14 +41,6 @@ def world(method, worlds):
     return worlds[method]()
 
 
-@pytest.fixture(scope="session", autouse=True)
-def _on_the_cpu():
-    """What is promised to the bit is promised for the CPU."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("ACCELERATE_USE_CPU", "true")
-        yield
-
-
 @pytest.fixture(scope="session")
 def one_sentence():
     def one_sentence(error: BaseException) -> None:

@@ -103,6 +103,17 @@ def test_a_finished_step_is_taken_over_from_a_run_beside_it(start):
     assert [e["event"] for e in sibling.ledger.events()] == ["started", "reused"]
 
 
+def test_it_is_taken_over_wherever_it_came_there(start):
+    first = start()
+    first.step("square", n=3).map(square, SHARDS, engine=get_engine("inline"), sizes=SIZES)
+    sibling = start("other", budget=9)
+    sibling.step("first-square", n=3)
+    step = sibling.step("square", n=3)
+    assert step.name == "02-square"
+    assert values(step) == [0, 1, 4, 9, 16]
+    assert not sibling.step("square-root", n=3).complete
+
+
 def test_atomic_path_leaves_no_half_file(tmp_path):
     target = tmp_path / "a.txt"
     target.write_text("old")

@@ -10,12 +10,6 @@ from tamis.data.token_rows import TokenRows
 VOCABULARY = 29
 
 
-@pytest.fixture(autouse=True)
-def _on_the_cpu(monkeypatch):
-    """What is promised to the bit is promised for the CPU."""
-    monkeypatch.setenv("ACCELERATE_USE_CPU", "true")
-
-
 @pytest.fixture
 def tiny_llama():
     """Make a random llama; equal arguments give equal weights."""

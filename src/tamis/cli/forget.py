@@ -60,6 +60,13 @@ def edit(
     epochs: Annotated[
         float | None, typer.Option(help="At most (default: by method).", rich_help_panel=HELP_HOW)
     ] = None,
+    repair: Annotated[
+        float | None,
+        typer.Option(
+            help="Epochs of descent alone that follow on UGradSL (default: 1 or 2 for classes, else 0).",
+            rich_help_panel=HELP_HOW,
+        ),
+    ] = None,
     batch_rows: Annotated[int | None, typer.Option(help="Default: 64.", rich_help_panel=HELP_HOW)] = None,
     clip: Annotated[
         float | None, typer.Option(help="Largest gradient norm of a step (default: 5).", rich_help_panel=HELP_HOW)
@@ -155,7 +162,7 @@ def edit(
         "text": text, "image": image, "max_length": max_length, "group": group,
         "classes": None if class_ is None else listed(class_), "share": share, "where": where,
         "method": method, "compare": None if compare is None else listed(compare), "alpha": _number(alpha), "p": p,
-        "learning_rate": learning_rate, "epochs": epochs,
+        "learning_rate": learning_rate, "epochs": epochs, "repair": repair,
         "batch_rows": batch_rows, "clip": clip, "aim": aim, "sweep": sweep or None, "retrain": retrain or None,
         "retrain_epochs": retrain_epochs, "retrain_learning_rate": retrain_learning_rate,
         "retrain_batch_rows": retrain_batch_rows, "retrain_optimizer": retrain_optimizer,

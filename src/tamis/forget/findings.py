@@ -58,7 +58,7 @@ def findings(
     params = {name: value for name, value in way.get_params().items() if name not in ("seed", "force")}
     params |= {"epochs": round(way.epochs_for(*sets.sizes), 2)}
     if isinstance(way, UGradSL):
-        params |= {"p": way.descent(sets.kind)}
+        params |= {"p": way.descent(sets.kind), "repair": way.repair_epochs(sets.kind)}
     found = {
         "model": {"name": model.title, "fingerprint": model.fingerprint, "classes": _classes(described, sets)},
         "data": {
@@ -73,7 +73,7 @@ def findings(
             "name": recipe.method, "summary": recipe.title,
             "params": params | {"learning_rate": edited[0]["settings"]["learning_rate"]},
             "seeds": recipe.seeds, "reasons": [each["reason"] for each in edited],
-            "diverged": [each["diverged"] for each in edited],
+            "diverged": [each["diverged"] for each in edited], "kept": [each["kept"] for each in edited],
             "steps": [len(each["steps"]) for each in edited], "label_privacy": _privacy(way, sets),
         },
         "beside": {name: {"reasons": [each["reason"] for each in said[name]],
@@ -81,7 +81,7 @@ def findings(
         "seconds": {kind: list(values) for kind, values in compared.seconds.items()},
         "metrics": compared.metrics,
         "gap": compared.gap(),
-        "curve": [{key: step[key] for key in ("step", "loss", "grad_norm", "held_out") if key in step}
+        "curve": [{key: step[key] for key in ("step", "loss", "grad_norm", "held_out", "repair") if key in step}
                   for step in edited[0]["steps"]],
         "histograms": histograms(compared.frame),
         "relearning": {kind: list(values) for kind, values in relearned.items()},

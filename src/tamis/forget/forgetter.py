@@ -18,10 +18,12 @@ from numpy.typing import ArrayLike
 from tamis.errors import RecipeError, parameter_error
 from tamis.estimator import Estimator
 from tamis.forget.forget_sets import ForgetSets
+from tamis.forget.forgetting_pairs import ForgettingPairs
+from tamis.forget.pairing import cycled
+from tamis.forget.stage import train_and_repair, train_stage
 from tamis.forget.stop_rule import StopRule
 from tamis.runs.digests import derive_seed
 from tamis.train.labelled import LabelledExamples
-from tamis.train.metrics import read_metrics
 from tamis.train.objective import Objective
 from tamis.train.settings import TrainSettings
 
@@ -44,7 +46,8 @@ class Forgotten:
     settings : TrainSettings
         Of the training that made it forget.
     steps : list of dict
-        Each step's ``loss``, ``grad_norm`` and ``learning_rate``; ``held_out`` is the stop rule's distance.
+        Each step's ``loss``, ``grad_norm`` and ``learning_rate``; ``held_out`` is the stop rule's distance, and
+        ``repair`` is true where descent alone followed.
     reason : str
         Why it ended where it did.
     seconds : float
@@ -56,6 +59,8 @@ class Forgotten:
     distance : float or None
         From the aim by the stop rule, of the weights that were kept; None without held-out examples, or if a loss was
         not finite.
+    kept_step : int or None
+        Step whose weights were kept; 0 if nothing was changed, None if a loss was not finite.
     """
 
     network: Any
@@ -67,6 +72,7 @@ class Forgotten:
     diverged: bool
     warnings: tuple[str, ...] = ()
     distance: float | None = None
+    kept_step: int | None = None
 
 
 class Forgetter(Estimator):
@@ -80,6 +86,7 @@ class Forgetter(Estimator):
     clip: float | None
     seed: int
     schedule: str = "constant"
+    reduction: str = "mean"
     stops: ClassVar[bool] = True
     """Whether held-out examples tell it when to stop."""
 
@@ -128,60 +135,56 @@ class Forgetter(Estimator):
         DataError
             If the request does not fit the data, or the network is no classifier of it.
         """
-        from tamis.train.gradient import NotFiniteError
-        from tamis.train.loop import train
-
         import_what_training_imports()
         began = time.perf_counter()
         self.validate()
         sets = ForgetSets.of(network, examples, forget, retain)
         edited = self.start(network, sets)
         objective = self.objective(edited, sets, np.random.default_rng(derive_seed(self.seed, "forget")))
-        rule = self._rule(sets, held_out, edited, aim)
-        settings = self.settings(sets, len(objective), stops=rule is not None)
+        repairs = self.repair_epochs(sets.kind) > 0
+        rule = self._rule(sets, held_out, edited, aim, repair_follows=repairs)
+        settings = self.settings(sets, len(objective), stops=rule is not None and not repairs)
         require_batches(edited, settings, len(objective), rows=self.rows_of_an_example())
-        last = LastFinite(edited, every=settings.eval_every)
-        trained, reason = None, ""
-
-        def tell(name: str, done: int, total: int) -> None:
-            last.begin()
-            if progress is not None:
-                progress(name, done, total)
-
-        try:
-            with self.around(edited, sets):
-                trained = train(
-                    edited, objective, settings, folder=folder, on_metrics=last.note, progress=tell,
-                    name=type(self).__name__,
-                    held_out=None if rule is None else rule.distance, stop=None if rule is None else rule.reason,
-                )  # fmt: skip
-        except NotFiniteError as error:
-            last.put_back()
-            reason = str(error)
-        steps = last.steps if folder is None else read_metrics(folder)
-        earlier = sum(line.get("seconds", 0.0) for line in steps) - sum(line.get("seconds", 0.0) for line in last.steps)
+        how: dict[str, Any] = {"rule": rule, "name": type(self).__name__, "folder": folder, "progress": progress}
+        with self.around(edited, sets):
+            if repairs:
+                repair = self.repair_objective(sets, np.random.default_rng(derive_seed(self.seed, "repair")))
+                settled = replace(self.settings(sets, len(repair), stops=False), eval_every=0)
+                require_batches(edited, settled, len(repair), rows=1)
+                done = train_and_repair(edited, (objective, settings), (repair, settled), **how)
+            else:
+                done = train_stage(edited, objective, settings, **how)
         return Forgotten(
             edited.eval(),
             sets,
             settings,
-            steps,
-            reason if trained is None else trained.stop_reason or f"all {trained.steps} steps were done",
-            time.perf_counter() - began + earlier,
-            diverged=trained is None,
+            done.steps,
+            done.reason,
+            time.perf_counter() - began + done.earlier,
+            diverged=done.diverged,
             warnings=(
                 *self.warnings(sets),
                 *(() if rule is None else rule.warnings),
-                *[UNCHANGED] * (trained is not None and not trained.kept_step),
+                *[UNCHANGED] * (done.kept_step == 0),
             ),
-            distance=None if trained is None else min((value for _, value in trained.held_out), default=None),
+            distance=done.distance,
+            kept_step=done.kept_step,
         )
 
     def _rule(
-        self, sets: ForgetSets, held_out: LabelledExamples | None, network: Any, aim: float | None
+        self,
+        sets: ForgetSets,
+        held_out: LabelledExamples | None,
+        network: Any,
+        aim: float | None,
+        *,
+        repair_follows: bool,
     ) -> StopRule | None:
         if aim is not None and (isinstance(aim, bool) or not isinstance(aim, int | float) or not 0 <= aim <= 1):
             raise parameter_error(type(self).__name__, "aim", "a float in [0, 1] or None", aim)
-        return None if held_out is None or not self.stops else StopRule(sets, held_out, network, aim=aim)
+        if held_out is None or not self.stops:
+            return None
+        return StopRule(sets, held_out, network, aim=aim, repair_follows=repair_follows)
 
     def warnings(self, sets: ForgetSets) -> tuple[str, ...]:
         """What to be careful about with these parameters."""
@@ -206,6 +209,16 @@ class Forgetter(Estimator):
     @abstractmethod
     def objective(self, network: Any, sets: ForgetSets, rng: np.random.Generator) -> Objective:
         """What is minimised, laid out in the order of the steps."""
+
+    def repair_epochs(self, kind: str) -> float:
+        """Epochs of descent alone that follow for a kind of request."""
+        return 0.0
+
+    def repair_objective(self, sets: ForgetSets, rng: np.random.Generator) -> ForgettingPairs:
+        """Cross-entropy of the retained examples, in whole batches: batch normalisation has no statistics of one."""
+        batches = -(-self.repair_epochs(sets.kind) * len(sets.retain) // self.batch_rows)
+        retain = sets.retain[cycled(len(sets.retain), int(batches) * self.batch_rows, rng)]
+        return ForgettingPairs(sets.examples, retain, retain, p=1.0, reduction=self.reduction)
 
     def around(self, network: Any, sets: ForgetSets) -> AbstractContextManager[Any]:
         """What holds while it is trained."""
@@ -242,47 +255,6 @@ class Forgetter(Estimator):
             raise parameter_error(name, "learning_rate", "a float > 0 or None", self.learning_rate)
         if self.epochs is not None and not _positive(self.epochs):
             raise parameter_error(name, "epochs", "a float > 0 or None", self.epochs)
-
-
-class LastFinite:
-    """The lines of a training's metrics, and the weights of the last evaluation that the loss was finite with.
-
-    Parameters
-    ----------
-    network : torch.nn.Module
-    every : int
-        Steps between two evaluations.
-    """
-
-    def __init__(self, network: Any, *, every: int) -> None:
-        self._network, self._every = network, every
-        self._weights: dict[str, Any] | None = None
-        self._untried: dict[str, Any] | None = None
-        self.steps: list[dict[str, Any]] = []
-
-    def begin(self) -> None:
-        """Remember the weights that training begins with, those of a checkpoint if it goes on from one."""
-        from tamis.train.checkpoint import copied
-
-        if self._weights is None:
-            self._weights = copied(self._network)
-
-    def note(self, line: dict[str, Any]) -> None:
-        """Keep a line of metrics; remember the weights where that is due, and keep them once a loss followed."""
-        from tamis.train.checkpoint import copied
-
-        self.steps.append(line)
-        if self._untried is not None:
-            self._weights, self._untried = self._untried, None
-        if line["step"] and not line["step"] % self._every:
-            self._untried = copied(self._network)
-
-    def put_back(self) -> None:
-        """Give the network these weights."""
-        from tamis.train.checkpoint import put
-
-        if self._weights is not None:
-            put(self._network, self._weights)
 
 
 @cache

@@ -47,7 +47,7 @@ from tamis.select import Selection
 from tamis.train.labelled import LabelledExamples, logits_of
 from tamis.train.seeded import seeded
 
-VERSION = 3
+VERSION = 4
 """Of what a result depends on besides its parameters and data."""
 RELEARNING_RATE = 0.01
 EDITED, RETRAINED, BESIDE = "edited", "retrained", "beside"
@@ -310,6 +310,7 @@ def _said(done: Forgotten) -> dict[str, Any]:
     return {
         "reason": done.reason,
         "diverged": done.diverged,
+        "kept": done.kept_step,
         "seconds": done.seconds,
         "warnings": list(done.warnings),
         "settings": done.settings.to_json(),

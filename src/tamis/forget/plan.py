@@ -44,7 +44,8 @@ def plan_forgetting(recipe: Recipe) -> dict[str, Any]:
     return {
         "model": model.title, "examples": n, "forget": len(forget), "retain": n - len(forget), "method": parts.method,
         "summary": parts.title, "compare": list(parts.compare), "sweep": parts.sweep,
-        "epochs": way.epochs_for(kind, n - len(forget), len(forget)), "seeds": parts.seeds,
+        "epochs": way.epochs_for(kind, n - len(forget), len(forget)), "repair": way.repair_epochs(kind),
+        "seeds": parts.seeds,
         "held_out": "held_out" in recipe.inputs, "test": "test" in recipe.inputs,
         "retrain_epochs": None if anew is None else anew.epochs,
     }  # fmt: skip
@@ -63,6 +64,8 @@ def plan_text(plan: dict[str, Any]) -> str:
         f"{plan['model']}: forget {plan['forget']:,} of {plan['examples']:,} examples",
         f"method   {plan['method']}: {plan['summary']}; at most {plan['epochs']:g} epochs, {stop}",
     ]
+    if plan["repair"]:
+        lines.append(f"repair   {plan['repair']:g} epochs of descent alone on what stays follow")
     if plan["retrain_epochs"] is None:
         lines.append("compared with nothing: no model is trained anew (--retrain)")
     else:

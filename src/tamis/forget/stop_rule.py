@@ -36,8 +36,8 @@ class StopRule:
 
     Whole classes are forgotten when the accuracy on them is 0; other examples when the accuracy on them is no higher
     than the original's on held-out ones, and the network no surer of them than of held-out ones, since a model that
-    never saw them is neither. A run stops there if held-out accuracy fell by no more than a point, else it goes on
-    until two evaluations in a row came no closer, since descent may bring it back.
+    never saw them is neither. A run stops there if a repair follows or held-out accuracy fell by no more than a point,
+    else it goes on until two evaluations in a row came no closer, since descent may bring it back.
 
     It also stops when held-out examples, those of forgotten classes left out, are twice in a row predicted worse by
     three points that chance does not explain (McNemar's exact test: how many became wrong against how many became
@@ -52,6 +52,8 @@ class StopRule:
         Before anything is forgotten.
     aim : float, optional
         Accuracy on what is to be forgotten, in [0, 1], that a model trained anew is thought to have. Default: as above.
+    repair_follows : bool, default=False
+        Whether descent alone follows, which brings back what was lost.
 
     Attributes
     ----------
@@ -59,7 +61,16 @@ class StopRule:
         That the examples to be forgotten are unlike held-out ones, if they are.
     """
 
-    def __init__(self, sets: ForgetSets, held_out: LabelledExamples, network: Any, *, aim: float | None = None) -> None:
+    def __init__(
+        self,
+        sets: ForgetSets,
+        held_out: LabelledExamples,
+        network: Any,
+        *,
+        aim: float | None = None,
+        repair_follows: bool = False,
+    ) -> None:
+        self._repair_follows = repair_follows
         self._forget = sets.examples.take(sets.forget)
         labels = held_out.labels.numpy()
         gone = np.unique(self._forget.labels.numpy()) if sets.kind == "class" else np.zeros(0, dtype=np.int64)
@@ -95,7 +106,7 @@ class StopRule:
         self._now = {
             "distance": found,
             "there": forgotten <= aim and (self._aim is not None or surer <= 0),
-            "little": lost <= LITTLE,
+            "little": self._repair_follows or lost <= LITTLE,
             "worse": lost > TOO_MUCH and self._is_worse(right),
         }
         self._words = (

@@ -20,7 +20,7 @@ from tamis.forget.baselines import (
 from tamis.forget.forgetter import Forgetter
 from tamis.forget.ugradsl import UGradSL
 
-UGRADSL_ONLY = ("alpha", "p", "schedule", "ramp", "reduction", "force")
+UGRADSL_ONLY = ("alpha", "p", "repair", "schedule", "ramp", "reduction", "force")
 SHARED = ("learning_rate", "epochs", "batch_rows", "momentum", "weight_decay", "clip")
 
 

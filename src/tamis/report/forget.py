@@ -196,6 +196,7 @@ def _done(found: Found) -> Section:
         sweep_rows=sweep_rows(found["sweep"]),
         compared="retrained" in found["metrics"],
         curve=stop_curve(curve, kept, label=sentences.curve_label(found)),
+        repair=numbers.repair_step(curve) is not None,
         thinned=len(curve) < len(found["curve"]),
         stop=sentences.stop_sentence(found),
         aim=sentences.aim_sentence(found),

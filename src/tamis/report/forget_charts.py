@@ -9,6 +9,7 @@ import altair as alt
 from markupsafe import Markup
 
 from tamis.report.drawing import ACCENT, INK, MUTED, QUIET, RULE, draw
+from tamis.report.forget_numbers import repair_step
 
 TICKS = (0.0, 0.1, 0.5, 1.0)
 """Shares that the axis of the histograms names."""
@@ -85,7 +86,8 @@ def stop_curve(curve: Sequence[Mapping[str, Any]], kept: int | None, *, label: s
     Parameters
     ----------
     curve : sequence of mapping
-        ``step``, ``loss``, ``grad_norm``, and ``held_out``, the distance, where the stop rule was asked.
+        ``step``, ``loss``, ``grad_norm``, ``held_out``, the distance, where the stop rule was asked, and ``repair``
+        where descent alone followed.
     kept : int or None
         Step whose weights were kept; marked.
     label : str
@@ -100,10 +102,21 @@ def stop_curve(curve: Sequence[Mapping[str, Any]], kept: int | None, *, label: s
     if len(curve) < 2:
         return None
     ends = [min(steps), max(steps)]
+    repair = repair_step(curve)
     panels = [("loss", "loss", 96), ("grad_norm", "gradient norm", 64), ("held_out", "distance (points)", 80)]
     shown = [panel for panel in panels if any(point.get(panel[0]) is not None for point in curve)]
     parts = [
-        _panel(curve, field, title, height, ends, kept, first=field == shown[0][0], last=field == shown[-1][0])
+        _panel(
+            curve,
+            field,
+            title,
+            height,
+            ends,
+            kept=kept,
+            repair=repair,
+            first=field == shown[0][0],
+            last=field == shown[-1][0],
+        )
         for field, title, height in shown
     ]
     return draw(alt.vconcat(*parts, spacing=18).properties(padding=_PADDING), label=label)
@@ -115,8 +128,9 @@ def _panel(
     title: str,
     height: int,
     ends: Sequence[int],
-    kept: int | None,
     *,
+    kept: int | None,
+    repair: int | None,
     first: bool,
     last: bool,
 ) -> Any:
@@ -133,12 +147,17 @@ def _panel(
     y = alt.Y("value:Q", scale=alt.Scale(domain=domain, nice=False, zero=False), axis=up, title=None)
     base = alt.Chart(alt.Data(values=rows)).encode(x=x, y=y)
     marks: list[Any] = []
-    if kept is not None:
-        mark = alt.Chart(alt.Data(values=[{"step": kept, "words": f"kept: step {kept:,}"}]))
-        marks.append(mark.mark_rule(color=RULE, strokeWidth=6).encode(x=x))
+    kept_rule = {"color": RULE, "strokeWidth": 6}
+    for step, said, rule in ((kept, "kept: step {:,}", kept_rule), (repair, "repair", {"color": MUTED})):
+        if step is None:
+            continue
+        mark = alt.Chart(alt.Data(values=[{"step": step, "words": said.format(step)}]))
+        marks.append(mark.mark_rule(**rule).encode(x=x))
         if first:
-            place = (kept - ends[0]) / ((ends[1] - ends[0]) or 1)
+            place = (step - ends[0]) / ((ends[1] - ends[0]) or 1)
             side = "left" if place < 0.12 else "right" if place > 0.88 else "center"
+            if kept is not None and repair is not None and abs(kept - repair) < 0.2 * (ends[1] - ends[0]):
+                side = "right" if step == min(kept, repair) else "left"
             words = mark.mark_text(dy=-9, fontSize=12, color=INK, align=side)
             marks.append(words.encode(x=x, y=alt.value(0), text="words:N"))
     color = ACCENT if field != "grad_norm" else MUTED

@@ -12,7 +12,7 @@ from tamis.runs import Run
 
 Found = Mapping[str, Any]
 
-OPTIONS = ("where", "share", "method", "alpha", "p", "learning_rate", "epochs", "batch_rows", "clip", "aim",
+OPTIONS = ("where", "share", "method", "alpha", "p", "learning_rate", "epochs", "repair", "batch_rows", "clip", "aim",
            "retrain_epochs", "retrain_learning_rate", "retrain_batch_rows", "retrain_optimizer", "retrain_from",
            "seeds", "network", "label", "text", "image", "max_length", "group", "id_column")  # fmt: skip
 """Parameters that are options of the command line under their own name."""
@@ -74,8 +74,8 @@ def commands(run: Run, found: Found) -> list[tuple[str, str]]:
     if found["data"]["held_out"] is None:
         said.append(("Let held-out examples say when to stop", command(recipe, held_out="HELD_OUT.csv", **proof)))
     other = "fine-tune" if found["method"]["name"] != "fine-tune" else "ugradsl+"
-    words = "training on what stays alone" if other == "fine-tune" else "the method of the paper"
-    ways = dict.fromkeys(("alpha", "p", "learning_rate", "epochs", "batch_rows", "clip"))
+    words = "training on what stays alone" if other == "fine-tune" else "UGradSL+"
+    ways = dict.fromkeys(("alpha", "p", "learning_rate", "epochs", "repair", "batch_rows", "clip"))
     said.append((f"Compare with {words}", command(recipe, **{**ways, **proof, "method": other, "sweep": None})))
     return [(words, shlex.join(plain(part) for part in parts)) for words, parts in said]
 

@@ -100,20 +100,20 @@ def average_gap(evidence: Rows) -> Row | None:
 
 
 def kept_step(found: Found) -> int | None:
-    """Return the step whose weights the first seed kept, of those at which the stop rule measured a distance.
+    """Return the step whose weights the first seed kept for their distance from the aim.
 
-    With held-out examples the weights closest to the aim are kept, the first of equally close ones. None if there were
-    none, if training diverged, or if the model is as it came in, so that no step came closer.
+    None if no held-out examples measured one, if training diverged, or if the model is as it came in, so that no step
+    came closer.
     """
-    asked = [point for point in found["curve"] if point.get("held_out") is not None and point["step"]]
-    if not asked or found["method"]["diverged"][0] or is_unchanged(found):
+    if not any(point.get("held_out") is not None for point in found["curve"]) or is_unchanged(found):
         return None
-    return int(min(asked, key=lambda point: point["held_out"])["step"])
+    kept: int | None = found["method"].get("kept", [None])[0]
+    return kept
 
 
 def is_unchanged(found: Found) -> bool:
-    """Whether the first seed's model says the same of all examples as the one that came in."""
-    return bool(found.get(UNCHANGED, False))
+    """Whether the first seed's model is, or says the same of all examples as, the one that came in."""
+    return bool(found.get(UNCHANGED, False)) or found["method"].get("kept", [None])[0] == 0
 
 
 def with_unchanged(found: Found, folder: Path) -> Found:
@@ -136,16 +136,22 @@ def with_unchanged(found: Found, folder: Path) -> Found:
 
 
 def thinned(curve: Sequence[Mapping[str, Any]], limit: int = 400) -> list[Mapping[str, Any]]:
-    """Return every k-th step so that about ``limit`` are left, and all with a distance, and the last.
+    """Return every k-th step so that about ``limit`` are left, all with a distance, the first of a repair, the last.
 
     Examples
     --------
     >>> [point["step"] for point in thinned([{"step": i} for i in range(1, 8)], limit=3)]
     [1, 4, 7]
     """
-    every = max(1, -(-len(curve) // limit))
+    every, repair = max(1, -(-len(curve) // limit)), repair_step(curve)
     return [point for i, point in enumerate(curve)
-            if not i % every or i == len(curve) - 1 or point.get("held_out") is not None]  # fmt: skip
+            if not i % every or i == len(curve) - 1 or point.get("held_out") is not None
+            or point["step"] == repair]  # fmt: skip
+
+
+def repair_step(curve: Sequence[Mapping[str, Any]]) -> int | None:
+    """Return the first step of the repair, or None."""
+    return next((int(point["step"]) for point in curve if point.get("repair")), None)
 
 
 def of_seeds(found: Found) -> list[dict[str, Any]]:

@@ -160,7 +160,7 @@ def histograms_label(found: Found) -> str:
 
 def curve_label(found: Found) -> str:
     """Say how the loss went and where it stopped."""
-    losses = [point["loss"] for point in found["curve"] if point.get("loss") is not None]
+    losses = [point["loss"] for point in found["curve"] if point.get("loss") is not None and not point.get("repair")]
     ends = f" from {decimal(losses[0], 3)} to {decimal(losses[-1], 3)}" if losses else ""
     return f"Loss of {plural(len(losses), 'step')}{ends}. {stop_sentence(found)}"
 
@@ -175,11 +175,11 @@ def stop_sentence(found: Found) -> str:
         return f"{ended} The model says the same as the one that came in: no step came closer to the aim."
     if kept is None:
         return f"{ended} The weights are those of the last step."
-    distance = next(point["held_out"] for point in found["curve"] if point["step"] == kept)
-    return (
-        f"{ended} The weights are those of step {count(kept)}, the closest to the aim where that was measured: "
-        f"{decimal(distance, 1)} points away."
-    )
+    point = next(point for point in found["curve"] if point["step"] == kept)
+    distance, nearest = point["held_out"], "the closest to the aim where that was measured"
+    if point.get("repair"):
+        nearest = "about as close to the aim as those before the repair, or closer"
+    return f"{ended} The weights are those of step {count(kept)}, {nearest}: {decimal(distance, 1)} points away."
 
 
 def aim_sentence(found: Found) -> str:

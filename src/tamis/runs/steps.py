@@ -8,6 +8,7 @@ import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from glob import escape
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -71,10 +72,11 @@ class Step:
     def reuse_from(self, runs: Sequence[Path]) -> bool:
         """Take over the result of a step with the same key from another run directory, if one is complete.
 
-        Parts never change once written, so they are hard-linked where the file system can, else copied.
+        It may have another number there. Parts never change once written, so they are hard-linked where the file system
+        can, else copied.
         """
-        for run in runs:
-            other = run / "steps" / self.name
+        numbered = f"*-{escape(self.name.partition('-')[2])}"
+        for other in (step for run in runs for step in sorted((run / "steps").glob(numbered))):
             if other != self.folder and _key_of(other) == self.key and (other / "_DONE" / "all").exists():
                 # parts before markers, and the mark of completeness last: a kill in between loses nothing but time
                 for left_out, source in (("_DONE", other), ("all", other / "_DONE")):
@@ -86,7 +88,7 @@ class Step:
                         dirs_exist_ok=True,
                     )
                 atomic_write_text(self.folder / "_DONE" / "all", "")
-                self.ledger.add("reused", step=self.name, source=str(run))
+                self.ledger.add("reused", step=self.name, source=str(other.parent.parent))
                 return True
         return False
 
