@@ -143,6 +143,14 @@ def test_resumes_from_its_folder(world, network, tmp_path):
     assert again.seconds > sum(line["seconds"] for line in done.steps)
 
 
+def test_few_examples_are_looked_at_more_often(world, network):
+    looks = []
+    for n in (130, 64, 3):
+        done = UGradSL().apply(network, world.examples, world.forget[:n], held_out=world.test)
+        looks.append([line["step"] for line in done.steps if "held_out" in line][1])
+    assert looks == [8, 4, 4]
+
+
 @pytest.mark.parametrize("alpha", ["paper", "deniability"])
 def test_adaptive_rates_train(world, network, alpha):
     done = UGradSL(alpha=alpha, epochs=1).apply(network, world.examples, world.forget)

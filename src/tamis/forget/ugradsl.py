@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,7 +13,7 @@ from tamis.forget.forget_sets import ForgetSets
 from tamis.forget.forgetter import Forgetter
 from tamis.forget.forgetting_pairs import ForgettingPairs
 from tamis.forget.pairing import paired
-from tamis.train.settings import SCHEDULES
+from tamis.train.settings import SCHEDULES, TrainSettings
 
 
 class Usual(NamedTuple):
@@ -33,6 +34,8 @@ MIN_STEPS = 64
 """At least, by default: a few epochs of few examples change too little."""
 MAX_PASSES = 20
 """At most over what goes, by default: a few examples are forgotten sooner, and more steps only cost accuracy."""
+LOOK_PASSES = 4
+"""Over what goes, between two evaluations at most; but no more than twice as many evaluations as usual."""
 SAFE_DESCENT = 0.9
 """Weight of the descent below which runs diverged in our measurements."""
 
@@ -196,6 +199,12 @@ class UGradSL(Forgetter):
     def repair_epochs(self, kind: str) -> float:
         """Epochs of descent alone for a kind of request."""
         return USUAL[self.plus][kind].repair if self.repair is None else float(self.repair)
+
+    def settings(self, sets: ForgetSets, n: int, *, stops: bool) -> TrainSettings:
+        """As for all, but few examples, which are forgotten in a few steps, are looked at more often."""
+        made = super().settings(sets, n, stops=stops)
+        few = -(-LOOK_PASSES * len(sets.forget) // self.batch_rows)
+        return replace(made, eval_every=max(-(-made.eval_every // 2), min(made.eval_every, few)))
 
     def rows_of_an_example(self) -> int:
         """A pair is two rows, unless one of the two has no weight."""
