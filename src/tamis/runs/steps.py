@@ -77,7 +77,7 @@ class Step:
         """
         numbered = f"*-{escape(self.name.partition('-')[2])}"
         for other in (step for run in runs for step in sorted((run / "steps").glob(numbered))):
-            if other != self.folder and _key_of(other) == self.key and (other / "_DONE" / "all").exists():
+            if other.parent != self.folder.parent and _key_of(other) == self.key and (other / "_DONE" / "all").exists():
                 # parts before markers, and the mark of completeness last: a kill in between loses nothing but time
                 for left_out, source in (("_DONE", other), ("all", other / "_DONE")):
                     shutil.copytree(
