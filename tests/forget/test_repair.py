@@ -13,7 +13,7 @@ from tamis.forget.ugradsl import UGradSL
 def forgetful(digits):
     """A world whose class 3 is to be forgotten, and the network that learned it."""
     world = digits.digits_world(0, "class")
-    return world, digits.trained(world.examples, seed=0)
+    return world, digits.trained(world.examples, seed=0, epochs=20)
 
 
 def run(forgetful, **params):
@@ -59,7 +59,7 @@ def test_its_steps_are_counted_on_and_marked(forgetful):
 
 def test_it_is_undone_if_it_leads_away_from_the_aim(world, network):
     """Single examples come back when the network learns on from what stays."""
-    done = UGradSL(epochs=5, learning_rate=0.03, repair=40).apply(
+    done = UGradSL(epochs=5, learning_rate=0.03, repair=20).apply(
         network, world.examples, world.forget, held_out=world.test, aim=0.0
     )
     assert "steps of descent alone, undone since they led away from the aim" in done.reason
@@ -102,7 +102,7 @@ def test_the_original_comes_back_if_nothing_came_closer(forgetful):
     assert same(network, done.network)
 
 
-@pytest.mark.parametrize(("into_the_repair", "stops"), [(False, False), (True, False), (True, True)])
+@pytest.mark.parametrize(("into_the_repair", "stops"), [(False, False), (True, True)])
 def test_resumes_wherever_it_was_interrupted(forgetful, tmp_path, into_the_repair, stops):
     params = {"epochs": 5, "repair": 4, **({} if stops else {"held_out": None})}
     told = []
