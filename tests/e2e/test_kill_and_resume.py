@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 pytestmark = pytest.mark.e2e
-N_KILLS = 22
+N_KILLS = 14
 RESULTS = ("selection.parquet", "selected.jsonl", "evidence.parquet")
 
 
