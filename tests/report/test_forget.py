@@ -400,6 +400,18 @@ def test_a_model_that_did_not_change_is_called_so(told: Callable[[str], Any]) ->
     assert "no step came closer to the aim" in stop_sentence(found)
 
 
+def test_an_undone_repair_is_called_so(told: Callable[[str], Any]) -> None:
+    found = copy.deepcopy(told("class")[0])
+    found["curve"] = [
+        {"step": 1, "loss": 1.0, "held_out": 9.0},
+        {"step": 2, "loss": 1.0, "held_out": 9.5, "repair": True},
+    ]
+    found["method"]["kept"] = [1]
+    assert "step 1, the last before the repair, which was undone: 9.0 points away" in stop_sentence(found)
+    found["method"]["kept"] = [2]
+    assert "step 2, about as close to the aim as those before the repair" in stop_sentence(found)
+
+
 def test_intervals_end_where_a_share_ends() -> None:
     row = {"metric": "TA", "group": "edited", "before": 98.0, "after": 99.0, "low": 94.0, "high": 104.0, "n": 9}
     assert estimate_of(row) == (99.0, 94.0, 100.0)

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tamis.forget.stop_rule import StopRule
 from tamis.train.metrics import read_metrics
 from tamis.train.objective import Objective
 from tamis.train.settings import TrainSettings
 
-Progress = Callable[[str, int, int], None]
+if TYPE_CHECKING:
+    from tamis.train.loop import Progress
+
 ABOUT = 0.25
 """Points of distance that do not count: one of the four shares that it is the mean of is worse by a point."""
 
@@ -113,10 +114,9 @@ def train_and_repair(
     forget: tuple[Objective, TrainSettings],
     repair: tuple[Objective, TrainSettings],
     *,
-    rule: StopRule | None,
-    name: str,
     folder: Path | None = None,
     progress: Progress | None = None,
+    **how: Any,
 ) -> Stage:
     """Train a network to forget, then on what stays; give back the original weights if neither came closer to the aim.
 
@@ -126,7 +126,7 @@ def train_and_repair(
     forget, repair : (Objective, TrainSettings)
         What is minimised, one after the other. The repair is undone if it led away from the aim, or a loss of it was
         not finite.
-    rule, name, folder, progress
+    folder, progress, **how
         As :func:`train_stage` takes them.
 
     Returns
@@ -139,12 +139,12 @@ def train_and_repair(
     planned = [settings.n_steps(len(objective)) for objective, settings in (forget, repair)]
     parts = [_part_of(progress, after, sum(planned)) for after in (0, planned[0])]
     original = copied(network)
-    forgot = train_stage(network, *forget, rule=rule, name=name, folder=folder, progress=parts[0])
+    forgot = train_stage(network, *forget, folder=folder, progress=parts[0], **how)
     if forgot.diverged:
         return forgot
     before = copied(network)
     beside = None if folder is None else folder / "repair"
-    done = train_stage(network, *repair, rule=rule, asked=False, name=name, folder=beside, progress=parts[1])
+    done = train_stage(network, *repair, folder=beside, progress=parts[1], asked=False, **how)
     wrong = _what_went_wrong(forgot, done)
     if wrong:
         put(network, before)

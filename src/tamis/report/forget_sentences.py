@@ -179,6 +179,8 @@ def stop_sentence(found: Found) -> str:
     distance, nearest = point["held_out"], "the closest to the aim where that was measured"
     if point.get("repair"):
         nearest = "about as close to the aim as those before the repair, or closer"
+    elif any(other.get("repair") for other in found["curve"]):
+        nearest = "the last before the repair, which was undone"
     return f"{ended} The weights are those of step {count(kept)}, {nearest}: {decimal(distance, 1)} points away."
 
 
